@@ -1,0 +1,141 @@
+//! The driver of `make bench`: runs the rows of the plan, keeps what they measured, writes the table.
+
+use std::fs;
+use std::path::{Path, PathBuf, absolute};
+use std::process::ExitCode;
+
+use bench::driver::Driver;
+use bench::media::{self, Media, Recipe};
+use bench::plan::{Row, Server, rows};
+use bench::table::{Runs, render};
+use bench::{Result, machine, net};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    about = "Compares oxcast with nginx-rtmp and with the floor; one core serves, the other makes the load"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+    /// Where results, logs and the test stream are kept
+    #[arg(long, global = true, default_value = "target/bench")]
+    dir: PathBuf,
+    /// The server [default: beside this program]
+    #[arg(long, global = true)]
+    oxcast: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Run the rows whose names contain one of the patterns (all without patterns), then write the table
+    Run {
+        /// Parts of row names
+        patterns: Vec<String>,
+        /// Runs of each row, of which the medians count
+        #[arg(long, default_value_t = 3)]
+        repeat: u32,
+        /// Measured seconds of each run
+        #[arg(long, default_value_t = 10)]
+        seconds: u32,
+    },
+    /// Print the names of all rows
+    List,
+    /// Write the table again from the kept results
+    Report,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("oxbench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let here = std::env::current_exe()?;
+    let beside = |name| here.with_file_name(name);
+    // Servers start in a folder of their own, so the path must not depend on ours.
+    let oxcast = absolute(arguments.oxcast.clone().unwrap_or_else(|| beside("oxcast")))?;
+    let kept = arguments.dir.join("runs.json");
+    match &arguments.action {
+        Action::List => rows().iter().for_each(|row| println!("{row}")),
+        Action::Report => report(&load(&kept)?, &oxcast, &arguments.dir)?,
+        Action::Run { patterns, repeat, seconds } => {
+            net::raise_file_limit()?;
+            fs::create_dir_all(&arguments.dir)?;
+            let (media, kbps) = test_stream(&arguments.dir)?;
+            let (oxload, floor) = (beside("oxload"), beside("floor"));
+            let folder = arguments.dir.clone();
+            let driver = Driver {
+                oxcast: oxcast.clone(),
+                oxload,
+                floor,
+                folder,
+                media,
+                kbps,
+                seconds: (*seconds).max(2),
+            };
+            let rows = choose(patterns, &oxcast);
+            let runs = measure(&driver, &rows, *repeat, &kept)?;
+            report(&runs, &oxcast, &arguments.dir)?;
+        }
+    }
+    Ok(())
+}
+
+/// The rows that match `patterns`, without those of a server that is not there.
+fn choose(patterns: &[String], oxcast: &Path) -> Vec<Row> {
+    let matches = |name: &str| patterns.is_empty() || patterns.iter().any(|pattern| name.contains(pattern));
+    let mut rows = rows();
+    rows.retain(|row| matches(&row.to_string()));
+    if !oxcast.exists() {
+        eprintln!("oxbench: {} is absent, its rows are left out", oxcast.display());
+        rows.retain(|row| !matches!(row.server, Server::Oxcast(_)));
+    }
+    rows
+}
+
+/// Runs all rows, then all again: what disturbs the machine for a while does not hit one row alone.
+fn measure(driver: &Driver, rows: &[Row], repeat: u32, kept: &Path) -> Result<Runs> {
+    let mut runs = load(kept).unwrap_or_default();
+    rows.iter().for_each(|row| drop(runs.remove(&row.to_string())));
+    for round in 1..=repeat {
+        for row in rows {
+            match driver.measure(row) {
+                Ok(run) => {
+                    eprintln!("{round}/{repeat} {row}: {:.3} cores, generator {:.2}", run.cpu, run.generator);
+                    runs.entry(row.to_string()).or_default().push(run);
+                    fs::write(kept, serde_json::to_vec(&runs)?)?;
+                }
+                Err(error) => eprintln!("{round}/{repeat} {row}: failed: {error}"),
+            }
+        }
+    }
+    Ok(runs)
+}
+
+fn load(kept: &Path) -> Result<Runs> {
+    let bytes = fs::read(kept).map_err(|error| format!("{}: {error}", kept.display()))?;
+    Ok(serde_json::from_slice(&bytes)?)
+}
+
+/// The test stream in `folder`, made when it is not there yet, and its rate in kbit/s.
+fn test_stream(folder: &Path) -> Result<(PathBuf, f64)> {
+    let out = folder.join("media.flv");
+    if !out.exists() {
+        media::make(&Recipe { out: out.clone(), seconds: 60, kbps: 1000, fps: 30, gop: 60 })?;
+    }
+    let kbps = Media::load(&out)?.kbps;
+    Ok((out.canonicalize()?, kbps))
+}
+
+fn report(runs: &Runs, oxcast: &Path, folder: &Path) -> Result<()> {
+    let text = format!("{}\n{}", machine::describe(oxcast), render(runs));
+    print!("{text}");
+    fs::write(folder.join("report.md"), text)?;
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! The load generator: makes the test stream, publishes it, plays it.
+
+use std::process::ExitCode;
+
+use bench::stats::Line;
+use bench::{media, net, play, publish};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    about = "Load generator for RTMP and HTTP-FLV servers: one process, one thread, thousands of players"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Make the test stream with ffmpeg
+    Media(media::Recipe),
+    /// Publish an FLV file in real time, with time stamps inside
+    Publish(publish::Options),
+    /// Play with many players and report as JSON
+    Play(play::Options),
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().action) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("oxload: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(action: &Action) -> bench::Result<()> {
+    net::raise_file_limit()?;
+    let mut say = |line: &Line| println!("{}", serde_json::json!(line));
+    match action {
+        Action::Media(recipe) => media::make(recipe),
+        Action::Publish(options) => publish::run(options, &mut say),
+        Action::Play(options) => play::run(options, &mut say),
+    }
+}

@@ -1,0 +1,147 @@
+//! A lane: the units of one form of one stream, with one writer and one subscription per core.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use media::{Stamped, Unit};
+use parking_lot::Mutex;
+use slab::Slab;
+
+use crate::broadcast::Broadcast;
+use crate::tail::Tail;
+use crate::Rules;
+
+/// A subscription that has fallen this many units behind jumps ahead. Relays pull at least every few hundred
+/// milliseconds, so that only a core that hangs gets here.
+const MAX_BEHIND: u64 = 8192;
+
+pub(crate) struct Lane<U> {
+    tail: Tail<U>,
+    live: bool,
+    generation: u32,
+    followers: Slab<Follower>,
+}
+
+struct Follower {
+    cursor: u64,
+    waker: Option<Waker>,
+}
+
+impl<U: Unit> Lane<U> {
+    pub(crate) fn new(rules: Rules, live: bool) -> Self {
+        Self { tail: Tail::new(rules), live, generation: 0, followers: Slab::new() }
+    }
+
+    pub(crate) fn followers(&self) -> usize {
+        self.followers.len()
+    }
+
+    pub(crate) fn set_rules(&mut self, rules: &Rules) {
+        self.tail.set_rules(rules);
+    }
+
+    /// Appends units and collects who must be woken once the locks are gone.
+    pub(crate) fn push(&mut self, units: &mut Vec<Stamped<U>>, wakers: &mut Vec<Waker>) {
+        units.drain(..).for_each(|unit| self.tail.push(unit));
+        self.trim();
+        self.wake(wakers);
+    }
+
+    /// The publisher came (`true`) or left. What it had said is forgotten when it leaves.
+    pub(crate) fn turn(&mut self, live: bool, wakers: &mut Vec<Waker>) {
+        self.live = live;
+        if live {
+            self.generation = self.generation.wrapping_add(1);
+        } else {
+            self.tail.forget();
+            self.trim();
+        }
+        self.wake(wakers);
+    }
+
+    fn wake(&mut self, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.followers.iter_mut().filter_map(|(_, f)| f.waker.take()));
+    }
+
+    fn trim(&mut self) {
+        let head = self.tail.head();
+        let slowest = self.followers.iter().map(|(_, f)| f.cursor).min().unwrap_or(head);
+        self.tail.trim(slowest.max(head.saturating_sub(MAX_BEHIND)));
+    }
+}
+
+/// What a pull brought, besides units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulled {
+    /// The units do not follow those of the pull before: it is the first pull, or this core was too late. `init` holds what is needed before them.
+    pub anew: bool,
+    /// A publisher is there.
+    pub live: bool,
+    /// Counts publishers; a change means that another one took over.
+    pub generation: u32,
+}
+
+/// One core's view of a form: a cursor into the lane, and the one waker that is rung when there is more.
+pub struct Subscription<U: Unit> {
+    lane: Arc<Mutex<Lane<U>>>,
+    slot: usize,
+    seen: Option<(bool, u32)>,
+    broadcast: Arc<Broadcast>,
+}
+
+impl<U: Unit> Subscription<U> {
+    pub(crate) fn new(lane: Arc<Mutex<Lane<U>>>, broadcast: Arc<Broadcast>) -> Self {
+        let mut guard = lane.lock();
+        let cursor = guard.tail.entry().0;
+        let slot = guard.followers.insert(Follower { cursor, waker: None });
+        drop(guard);
+        Self { lane, slot, seen: None, broadcast }
+    }
+
+    /// The stream that this is of.
+    pub fn broadcast(&self) -> &Arc<Broadcast> {
+        &self.broadcast
+    }
+
+    /// Takes all units that have come since the last pull. Pending while there are fewer than `at_least` (and the publisher is the
+    /// same); the waker is then rung once, when there are more.
+    pub fn poll_pull(
+        &mut self,
+        cx: &mut Context<'_>,
+        at_least: usize,
+        init: &mut Vec<Stamped<U>>,
+        units: &mut Vec<Stamped<U>>,
+    ) -> Poll<Pulled> {
+        let mut lane = self.lane.lock();
+        let Lane { tail, live, generation, followers } = &mut *lane;
+        let follower = &mut followers[self.slot];
+        let state = (*live, *generation);
+        let waiting = tail.head() - follower.cursor.min(tail.head());
+        if waiting < at_least.max(1) as u64 && self.seen == Some(state) {
+            if !follower.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+                follower.waker = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        let anew = self.seen.is_none() || follower.cursor < tail.first();
+        if anew {
+            let (entry, needed) = tail.entry();
+            follower.cursor = entry;
+            init.clear();
+            init.extend_from_slice(needed);
+        }
+        units.extend(tail.since(follower.cursor).cloned());
+        follower.cursor = tail.head();
+        self.seen = Some(state);
+        lane.trim();
+        Poll::Ready(Pulled { anew, live: state.0, generation: state.1 })
+    }
+}
+
+impl<U: Unit> Drop for Subscription<U> {
+    fn drop(&mut self) {
+        let mut lane = self.lane.lock();
+        lane.followers.remove(self.slot);
+        lane.trim();
+    }
+}

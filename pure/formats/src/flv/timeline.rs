@@ -1,0 +1,140 @@
+//! The time line of a stream as its players see it: encoders restart, jump and drift, players want one steady line.
+
+use media::Micros;
+
+/// What happens to the publisher's timestamps (`time_jitter` of SRS).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Jitter {
+    /// The line starts at zero and jumps are closed.
+    #[default]
+    Full,
+    /// Left as they are; each player subtracts the first one it sees.
+    Zero,
+    /// Left as they are.
+    Off,
+}
+
+/// A step to either side up to this is rhythm; beyond it, it is a jump.
+const STEP: Micros = Micros::from_millis(250);
+/// What a jump is replaced by.
+const JUMP: Micros = Micros::from_millis(10);
+/// A step forward up to this may be the rhythm of a slow stream, such as one picture per second.
+const SLOW: Micros = Micros::from_secs(10);
+
+/// Turns decoding times into times on the line.
+#[derive(Debug)]
+pub(super) struct Timeline {
+    jitter: Jitter,
+    /// The newest decoding time.
+    last: Option<Micros>,
+    /// The newest time on the line.
+    now: Micros,
+    /// The last steps forward that were not beyond `SLOW`: the rhythm of the stream.
+    steps: [Micros; 8],
+    next_step: usize,
+}
+
+impl Timeline {
+    pub(super) fn new(jitter: Jitter) -> Self {
+        Self { jitter, last: None, now: Micros::ZERO, steps: [Micros::ZERO; 8], next_step: 0 }
+    }
+
+    /// The newest time on the line.
+    pub(super) fn now(&self) -> Micros {
+        self.now
+    }
+
+    /// The time of the next audio or video frame; moves the line.
+    pub(super) fn advance(&mut self, dts: Micros) -> Micros {
+        self.now = match (self.jitter, self.last) {
+            (Jitter::Zero | Jitter::Off, _) => dts,
+            (Jitter::Full, None) => Micros::ZERO,
+            (Jitter::Full, Some(last)) => {
+                let step = dts - last;
+                let kept = if self.is_rhythm(step) { step } else { JUMP };
+                self.remember(step);
+                (self.now + kept).max(Micros::ZERO)
+            }
+        };
+        self.last = Some(dts);
+        self.now
+    }
+
+    /// The time of a data message. It does not move the line: many encoders stamp these with zero.
+    pub(super) fn place(&self, dts: Micros) -> Micros {
+        match (self.jitter, self.last) {
+            (Jitter::Zero | Jitter::Off, _) => dts,
+            (Jitter::Full, Some(last)) if self.is_rhythm(dts - last) => {
+                (self.now + (dts - last)).max(Micros::ZERO)
+            }
+            (Jitter::Full, _) => self.now,
+        }
+    }
+
+    fn is_rhythm(&self, step: Micros) -> bool {
+        let longest = self.steps.iter().max().copied().unwrap_or_default();
+        let near = step <= STEP && step >= Micros::ZERO - STEP;
+        near || (step > Micros::ZERO && step.0 <= longest.0.saturating_mul(3))
+    }
+
+    fn remember(&mut self, step: Micros) {
+        if step > Micros::ZERO && step <= SLOW {
+            if let Some(slot) = self.steps.get_mut(self.next_step) {
+                *slot = step;
+            }
+            self.next_step = (self.next_step + 1) % self.steps.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(jitter: Jitter, times: &[i64]) -> Vec<i64> {
+        let mut line = Timeline::new(jitter);
+        times.iter().map(|ms| line.advance(Micros::from_millis(*ms)).millis()).collect()
+    }
+
+    #[test]
+    fn starts_at_zero_and_closes_jumps() {
+        assert_eq!(run(Jitter::Full, &[5000, 5040, 5020, 5270, 4000, 4040]), [0, 40, 20, 270, 280, 320]);
+        assert_eq!(run(Jitter::Full, &[0, 251, 291]), [0, 10, 50]);
+        assert_eq!(run(Jitter::Full, &[0, 40, 90_000, 90_040]), [0, 40, 50, 90]);
+    }
+
+    #[test]
+    fn never_below_zero() {
+        assert_eq!(run(Jitter::Full, &[1000, 800, 900]), [0, 0, 100]);
+    }
+
+    #[test]
+    fn a_slow_stream_keeps_its_rhythm_after_the_first_step() {
+        let times = [0, 1000, 2000, 3000, 6000, 15_001];
+        assert_eq!(run(Jitter::Full, &times), [0, 10, 1010, 2010, 5010, 5020]);
+        // A step beyond ten seconds is never taken for rhythm.
+        assert_eq!(run(Jitter::Full, &[0, 11_000, 22_000]), [0, 10, 20]);
+        // The rhythm is forgotten after eight shorter steps.
+        let mut times: Vec<i64> = vec![0, 1000];
+        times.extend((1..=8).map(|n| 1000 + n * 40));
+        times.push(2320);
+        assert_eq!(run(Jitter::Full, &times).pop(), Some(10 + 8 * 40 + 10));
+    }
+
+    #[test]
+    fn zero_and_off_change_nothing() {
+        let times = [5000, 90_000, 10];
+        assert_eq!(run(Jitter::Zero, &times), times);
+        assert_eq!(run(Jitter::Off, &times), times);
+    }
+
+    #[test]
+    fn data_does_not_move_the_line() {
+        let mut line = Timeline::new(Jitter::Full);
+        line.advance(Micros::from_secs(100));
+        line.advance(Micros(100_040_000));
+        assert_eq!(line.place(Micros::ZERO).millis(), 40);
+        assert_eq!(line.place(Micros(100_050_000)).millis(), 50);
+        assert_eq!(line.advance(Micros(100_080_000)).millis(), 80);
+    }
+}

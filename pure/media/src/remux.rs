@@ -1,0 +1,63 @@
+//! Forms: how a stream of frames becomes a stream of units that many outputs share.
+
+use crate::{Frame, Micros, TrackId, Tracks};
+
+/// What a unit is for, which decides where a reader may start and what it needs first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Needed before any media (metadata, a sequence header, a PAT/PMT). The newest unit of each slot is kept for those
+    /// who join later; slots are sent in rising order.
+    Init {
+        /// Which of the form's init units it is; a new unit replaces the old one of the same slot.
+        slot: u8,
+    },
+    /// Media of a track.
+    Media {
+        /// The track.
+        track: TrackId,
+        /// A reader may start here: a video keyframe, or any unit of a stream without video.
+        key: bool,
+    },
+}
+
+/// What a form is made of: a piece of a container or a packet, cheap to clone because the payload is shared.
+pub trait Unit: Clone + Send + Sync + 'static {
+    /// Bytes that it keeps alive, for the bounds on memory.
+    fn size(&self) -> usize;
+}
+
+/// A unit of a form with its place and its time on the form's own time line.
+#[derive(Clone, Debug)]
+pub struct Stamped<U> {
+    /// The time.
+    pub time: Micros,
+    /// The place.
+    pub place: Place,
+    /// The unit.
+    pub unit: U,
+}
+
+impl<U> Stamped<U> {
+    /// A reader may start here.
+    pub fn is_key(&self) -> bool {
+        matches!(self.place, Place::Media { key: true, .. })
+    }
+
+    /// It belongs to the init set.
+    pub fn is_init(&self) -> bool {
+        matches!(self.place, Place::Init { .. })
+    }
+}
+
+/// A form: turns frames into units. It runs once per stream, never once per player.
+pub trait Remux: Send + 'static {
+    /// What this form is made of.
+    type Unit: Unit;
+
+    /// The set of tracks, or one track's configuration, or the metadata, has changed (also called first of all).
+    /// Pushes the init units that changed.
+    fn tracks(&mut self, tracks: &Tracks, out: &mut Vec<Stamped<Self::Unit>>);
+
+    /// One frame. Pushes zero or more units.
+    fn frame(&mut self, frame: &Frame, out: &mut Vec<Stamped<Self::Unit>>);
+}

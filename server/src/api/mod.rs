@@ -1,0 +1,128 @@
+//! The HTTP API in the shapes of SRS: what the server is, how the machine does, who is connected, and how to end that.
+//! It reads figures that others keep and changes nothing but by [`Session::kick`](crate::session::Session::kick).
+//! Listening does not belong here.
+
+mod call;
+mod headers;
+mod index;
+mod lists;
+mod machine;
+mod samples;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::any;
+use serde_json::{Value, json};
+
+use crate::config::Config;
+use crate::gate::Gate;
+use crate::process::Identity;
+use crate::session::Roll;
+
+pub use headers::finish;
+pub use samples::{Samples, run_samplers};
+
+/// What the API reads.
+#[derive(Clone)]
+pub struct State {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Who is connected.
+    pub roll: Arc<Roll>,
+    /// The vhosts as they stand.
+    pub gate: Arc<Gate>,
+    /// Who this server is.
+    pub identity: Arc<Identity>,
+    /// Figures of the machine; see [`run_samplers`].
+    pub samples: Arc<Samples>,
+}
+
+/// The API on a port of its own. Paths that it does not know are answered by the index above them, with code 0.
+pub fn router(state: State) -> Router {
+    let crossdomain = state.crossdomain();
+    let routes = routes().route("/", any(index::root)).fallback(index::root);
+    finish(routes.with_state(state), crossdomain)
+}
+
+/// The API on the stream port: all of it below `/api/` where both share their endpoints, else the version alone.
+pub fn stream_port_router(state: State) -> Router {
+    let crossdomain = state.crossdomain();
+    let routes = if state.config.api_shares_http_server() {
+        routes()
+    } else {
+        Router::new().route("/api/v1/versions", any(index::versions))
+    };
+    finish(routes.with_state(state), crossdomain)
+}
+
+fn routes() -> Router<State> {
+    let mut routes = Router::new()
+        .route("/api/v1/versions", any(index::versions))
+        .route("/api/v1/authors", any(index::authors))
+        .route("/api/v1/features", any(index::features))
+        .route("/api/v1/raw", any(index::raw))
+        .route("/api/v1/summaries", any(machine::summaries))
+        .route("/api/v1/rusages", any(machine::rusages))
+        .route("/api/v1/self_proc_stats", any(machine::self_proc_stats))
+        .route("/api/v1/system_proc_stats", any(machine::system_proc_stats))
+        .route("/api/v1/meminfos", any(machine::meminfos));
+    // SRS redirects to the form with the slash, and loses the body of a POST on the way.
+    for end in ["", "/", "/{*rest}"] {
+        routes = routes
+            .route(&format!("/api{end}"), any(index::api))
+            .route(&format!("/api/v1{end}"), any(index::v1))
+            .route(&format!("/api/v1/vhosts{end}"), any(lists::vhosts))
+            .route(&format!("/api/v1/streams{end}"), any(lists::streams))
+            .route(&format!("/api/v1/clients{end}"), any(lists::clients));
+    }
+    routes
+}
+
+impl State {
+    /// What the API reads; no figure of the machine is known yet.
+    pub fn new(config: Arc<Config>, roll: Arc<Roll>, gate: Arc<Gate>, identity: Arc<Identity>) -> Self {
+        Self { config, roll, gate, identity, samples: Arc::default() }
+    }
+
+    fn crossdomain(&self) -> bool {
+        self.config.http_server.as_ref().is_none_or(|http| http.crossdomain)
+    }
+
+    /// Success: what every answer says, and `value` under `key`.
+    fn success(&self, key: &str, value: Value) -> Value {
+        let Identity { server, service, pid, .. } = &*self.identity;
+        json!({ "code": 0, "server": server, "service": service, "pid": pid.to_string(), key: value })
+    }
+
+    /// Success, with nothing more to say.
+    fn done(&self) -> Value {
+        let Identity { server, service, pid, .. } = &*self.identity;
+        json!({ "code": 0, "server": server, "service": service, "pid": pid.to_string() })
+    }
+}
+
+/// Failures by SRS's number.
+#[derive(Clone, Copy)]
+enum Failure {
+    RawDisabled = 1061,
+    NoVhost = 2014,
+    NoStream = 2048,
+    NoClient = 2049,
+    BadCallback = 4058,
+}
+
+impl Failure {
+    fn answer(self) -> Value {
+        let message = match self {
+            Self::RawDisabled => "the raw API is not offered, except for rpc=raw",
+            Self::NoVhost => "no vhost has this id; see /api/v1/vhosts/",
+            Self::NoStream => "no stream has this id; see /api/v1/streams/",
+            Self::NoClient => "no client has this id; see /api/v1/clients/",
+            Self::BadCallback => "the callback may consist of letters, digits, `_`, `-` and `.`",
+        };
+        json!({ "code": self as i32, "message": message })
+    }
+}

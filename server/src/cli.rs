@@ -1,0 +1,186 @@
+//! The command line, SRS's letters and a few long names: from arguments to what is to be done. Nothing is
+//! printed, read from disk or started here; [`test`] alone reads a configuration.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use crate::config::{Config, Environment, Source};
+
+/// What the arguments ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Print this text on standard output and exit with 0.
+    Print(String),
+    /// Read the configuration, say whether it is good, and exit; see [`test`].
+    Test(Source),
+    /// Run the server.
+    Run(Source),
+}
+
+/// Arguments that make no sense; the text says why. The process exits with [`REFUSED`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// Exit status for arguments and configurations that are refused: the low byte of SRS's 1023.
+pub const REFUSED: u8 = 255;
+
+/// Version of this server, a line for `-v`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Name and version, as told to clients and for `-g`.
+pub const SIGNATURE: &str = concat!("Oxcast/", env!("CARGO_PKG_VERSION"));
+
+/// Reads `args`, the name of the program first. `SRS_CONFIG_FILE` wins over `-c`; `SRS_ENV_ONLY`, even
+/// empty, is as good as `-e`.
+///
+/// # Errors
+/// An unknown option, or `-c` without a file.
+pub fn parse(args: impl IntoIterator<Item = OsString>, env: &Environment) -> Result<Action, Refused> {
+    let args = match Args::read(args) {
+        Ok(args) => args,
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => return Ok(Action::Print(help())),
+        Err(error) => return Err(Refused(error.to_string().trim_end().to_owned())),
+    };
+    // SRS answers a word that is no option with its help.
+    if args.help || !args.words.is_empty() {
+        return Ok(Action::Print(help()));
+    }
+    if args.version {
+        return Ok(Action::Print(format!("{VERSION}\n")));
+    }
+    if args.signature {
+        return Ok(Action::Print(format!("{SIGNATURE}\n")));
+    }
+    let file = env.value("SRS_CONFIG_FILE").map(PathBuf::from).or(args.config);
+    let source = match file {
+        _ if args.env_only || env.contains("SRS_ENV_ONLY") => Source::EnvOnly,
+        Some(path) => Source::File(path),
+        None => Source::BuiltIn,
+    };
+    Ok(if args.test { Action::Test(source) } else { Action::Run(source) })
+}
+
+/// Reads the configuration and says in words whether it is good: the lines to print and the exit status.
+pub fn test(source: &Source, env: &Environment) -> (String, u8) {
+    let name = match source {
+        Source::File(path) => format!("configuration file {}", path.display()),
+        Source::BuiltIn => "built-in configuration".to_owned(),
+        Source::EnvOnly => "configuration from the environment".to_owned(),
+    };
+    match Config::load(source, env) {
+        Ok(config) => {
+            let warnings: String =
+                config.warnings.iter().map(|warning| format!("warning: {warning}\n\n")).collect();
+            (format!("{warnings}{name}: syntax is ok\n{name}: test is successful\n"), 0)
+        }
+        Err(error) => (format!("{error}\n{name}: test failed\n"), error.exit_status()),
+    }
+}
+
+/// A realtime video server. Without a file it serves RTMP on 1935, HTTP-FLV on 8080 and its API on 1985.
+#[derive(Debug, Parser)]
+#[command(name = "oxcast", disable_help_flag = true, disable_version_flag = true, args_override_self = true)]
+struct Args {
+    /// Configuration file; the last one given counts
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Test the configuration and exit
+    #[arg(short, long)]
+    test: bool,
+    /// Read environment variables (SRS_LISTEN=1935 …) and no file
+    #[arg(short)]
+    env_only: bool,
+    /// Print the version and exit
+    #[arg(short, short_alias = 'V', long)]
+    version: bool,
+    /// Print name and version and exit
+    #[arg(short = 'g', short_alias = 'G')]
+    signature: bool,
+    /// Print this help and exit
+    #[arg(short, short_alias = '?', long)]
+    help: bool,
+    #[arg(hide = true)]
+    words: Vec<OsString>,
+}
+
+impl Args {
+    fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&Self::command().try_get_matches_from(args)?)
+    }
+}
+
+fn help() -> String {
+    Args::command().render_help().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(line: &str) -> Result<Action, Refused> {
+        run_with(line, &[])
+    }
+
+    fn run_with(line: &str, env: &[(&str, &str)]) -> Result<Action, Refused> {
+        let args = ["oxcast"].into_iter().chain(line.split_whitespace()).map(OsString::from);
+        parse(args, &env.iter().copied().collect())
+    }
+
+    fn file(path: &str) -> Source {
+        Source::File(path.into())
+    }
+
+    #[test]
+    fn letters_of_srs() {
+        assert_eq!(run("-c a.conf"), Ok(Action::Run(file("a.conf"))));
+        assert_eq!(run("-c a.conf -c b.conf"), Ok(Action::Run(file("b.conf"))));
+        assert_eq!(run("--config b.conf"), Ok(Action::Run(file("b.conf"))));
+        assert_eq!(run("-t -c a.conf"), Ok(Action::Test(file("a.conf"))));
+        assert_eq!(run("-tc a.conf"), Ok(Action::Test(file("a.conf"))));
+        assert_eq!(run("--test -t"), Ok(Action::Test(Source::BuiltIn)));
+        assert_eq!(run("-e"), Ok(Action::Run(Source::EnvOnly)));
+        assert_eq!(run(""), Ok(Action::Run(Source::BuiltIn)));
+    }
+
+    #[test]
+    fn help_wins_over_version_over_signature_over_all_else() {
+        for line in ["-h", "-?", "--help", "-v -h", "-g -v -h -c a.conf", "conf/rtmp.conf"] {
+            assert!(matches!(run(line), Ok(Action::Print(text)) if text.contains("Usage")), "{line}");
+        }
+        for line in ["-v", "-V", "--version", "-g -v", "-v -t", "-vv"] {
+            assert_eq!(run(line), Ok(Action::Print("0.1.0\n".into())), "{line}");
+        }
+        assert_eq!(run("-G"), Ok(Action::Print("Oxcast/0.1.0\n".into())));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in ["-x", "-T", "--nonsense", "-c"] {
+            assert!(run(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn control_variables() {
+        let with = |line, env: &[_]| run_with(line, env);
+        assert_eq!(with("", &[("SRS_CONFIG_FILE", "e.conf")]), Ok(Action::Run(file("e.conf"))));
+        assert_eq!(with("-c a.conf", &[("SRS_CONFIG_FILE", "e.conf")]), Ok(Action::Run(file("e.conf"))));
+        let both = [("SRS_CONFIG_FILE", "e.conf"), ("SRS_ENV_ONLY", "")];
+        assert_eq!(with("-t", &both), Ok(Action::Test(Source::EnvOnly)));
+    }
+
+    #[test]
+    fn a_test_says_how_it_went() {
+        let env = Environment::default();
+        let (text, status) = test(&Source::BuiltIn, &env);
+        assert_eq!((text.lines().count(), status), (2, 0));
+        assert!(text.contains("syntax is ok") && text.contains("test is successful"));
+        let (text, status) = test(&file("/nonexistent/x.conf"), &env);
+        assert!(text.contains("no configuration file") && text.ends_with("test failed\n"));
+        assert_eq!(status, REFUSED);
+    }
+}

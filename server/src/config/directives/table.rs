@@ -1,0 +1,449 @@
+//! Every directive the parser knows, one row each: SRS 5 in the order of its manual, what 6 and 7 added,
+//! and our own. Rows only; what a row means is said in the parent module.
+
+use super::{Directive, Env, Kind, Reload, Status, Status::Built, Status::NoEffect, Status::NotBuilt};
+
+const API_AUTH: Status = NotBuilt("authentication of the HTTP API");
+const API_RAW: Status = NotBuilt("commands over the HTTP API");
+const BREAKER: Status = NotBuilt("overload protection");
+const CASTER: Status = NotBuilt("stream casters");
+const CLOUD: Status = NotBuilt("cloud logging and tracing");
+const CLUSTER: Status = NotBuilt("edge and origin clusters");
+const DAEMON: Status = NotBuilt("running in the background; write `daemon off;` and use systemd or the like");
+const DASH: Status = NotBuilt("DASH output");
+const DVR: Status = NotBuilt("recording");
+const EXEC: Status = NotBuilt("commands started per stream");
+const EXPORTER: Status = NotBuilt("the Prometheus exporter");
+const FFMPEG: Status = NotBuilt("ffmpeg tasks");
+const FORWARD: Status = NotBuilt("forwarding to other servers");
+const HDS: Status = NotBuilt("HDS output");
+const HEARTBEAT: Status = NotBuilt("reports to a management server");
+const HLS: Status = NotBuilt("HLS output");
+const HOOKS: Status = NotBuilt("HTTP callbacks");
+const HTTPS: Status = NotBuilt("HTTPS");
+const INGEST: Status = NotBuilt("pulling inputs with ffmpeg");
+const QUIT: Status = NotBuilt("graceful quit");
+const REFER: Status = NotBuilt("checks of the page address");
+const RELOAD: Status = NotBuilt("reload of the configuration");
+const RTC: Status = NotBuilt("WebRTC");
+const RTSP: Status = NotBuilt("RTSP playback");
+const SECURITY: Status = NotBuilt("allow and deny rules");
+const SRT: Status = NotBuilt("SRT");
+const STATIC: Status = NotBuilt("static files per vhost");
+const SUPERVISED: Status = NotBuilt("stopping with the parent process");
+const TRANSCODE: Status = NotBuilt("transcoding with ffmpeg");
+const VERSION: Status = NotBuilt("asking the vendor for new versions");
+
+macro_rules! table {
+    ($($path:literal, $kind:ident, $default:literal, $env:ident, $reload:ident, $status:expr, $about:literal
+        $(, since $since:literal)? $(, like $sample:literal)?;)*) => {
+        &[$(Directive {
+            path: $path,
+            kind: Kind::$kind,
+            default: $default,
+            env: Env::$env,
+            reload: Reload::$reload,
+            status: $status,
+            about: $about,
+            since: table!(@first $($since)? "5.0"),
+            sample: table!(@first $($sample)? $default),
+        }),*]
+    };
+    (@first $first:literal $($rest:literal)?) => { $first };
+}
+
+/// The table: path, kind, default, variable, reload, status, effect.
+#[rustfmt::skip]
+pub static TABLE: &[Directive] = table! {
+    // Process and RTMP.
+    "listen", Endpoints, "", Variable, Push, Built, "RTMP endpoints, one or more; required unless `rtmps` is on", like "1935";
+    "chunk_size", Int, "60000", Variable, Live, Built, "RTMP chunk size announced by the server, sensibly 128 to 65536 bytes; a vhost may set its own";
+    "max_connections", Int, "1000", Variable, Live, Built, "TCP connections (RTMP and HTTP) served at once; more are closed on accept";
+    "pid", Path, "./objs/srs.pid", Variable, No, Built, "lock file that holds the process id; one running server per file";
+    "server_id", Text, "", Variable, No, Built, "name of this server in the API; without it an id is made once and kept beside the pid file", like "oxcast-1";
+    "daemon", NotOff, "off", Variable, No, DAEMON, "run in the background (SRS has `on` as its default)";
+    "work_dir", Path, "./", Variable, No, Built, "directory to change to after the configuration is read";
+    "asprocess", On, "off", Variable, No, SUPERVISED, "stop when the parent process changes";
+    "empty_ip_ok", NotOff, "on", Variable, Live, Built, "silently drop TCP clients whose address cannot be read; `off` logs them as errors";
+    "in_docker", On, "off", Variable, No, Built, "say that this is a container: the log goes to the console unless `srs_log_tank` says otherwise";
+    "disable_daemon_for_docker", NotOff, "on", Variable, No, Built, "stay in the foreground inside a container; accepted, the server always does";
+    "inotify_auto_reload", On, "off", Variable, No, RELOAD, "reload when the configuration file changes";
+    "auto_reload_for_docker", NotOff, "on", Variable, No, RELOAD, "the same, inside a container";
+    "grace_start_wait", IntMs, "2300", Variable, Live, QUIT, "graceful quit: wait before the listeners close";
+    "grace_final_wait", IntMs, "3200", Variable, Live, QUIT, "graceful quit: wait after the last client left";
+    "force_grace_quit", On, "off", Variable, Live, QUIT, "treat SIGTERM like SIGQUIT";
+    "tcmalloc_release_rate", Float, "0.8", Variable, No, NoEffect, "tuned the memory allocator of SRS builds with gperftools";
+    "query_latest_version", NotOff, "off", Variable, No, VERSION, "ask now and then whether a newer version exists";
+    "first_wait_for_qlv", IntS, "300", Variable, No, VERSION, "wait before the first such question";
+    "is_full", On, "off", None, Live, Built, "marks `full.conf`, which no server may run with: `on` refuses to start", like "on";
+    // Log.
+    "srs_log_tank", Text, "file", Variable, No, Built, "where the log goes: `console`, anything else is the file";
+    "srs_log_level", Text, "trace", Variable, No, Built, "least level logged, old names: verbose, info, trace, warn, error";
+    "srs_log_level_v2", Text, "", Variable, No, Built, "the same with usual names, wins over `srs_log_level`: trace, debug, info, warn, error", like "info";
+    "srs_log_file", Path, "./objs/srs.log", Variable, Live, Built, "log file";
+    "utc_time", On, "off", Variable, No, Built, "UTC instead of local time in the log";
+    "pithy_print_ms", IntMs, "10000", Variable, Push, Built, "least time between two status lines of a connection";
+    "ff_log_dir", Path, "./objs", Variable, Live, FFMPEG, "directory for what started ffmpeg processes print; `/dev/null` for nowhere";
+    "ff_log_level", Text, "info", Variable, Live, FFMPEG, "log level of ffmpeg processes that pull inputs";
+
+    "rtmps", Block, "", None, No, Built, "RTMP over TLS", since "7.0";
+    "rtmps.enabled", On, "off", Variable, No, Built, "listen for RTMPS", since "7.0";
+    "rtmps.listen", Endpoints, "1443", Variable, No, Built, "endpoints", since "7.0";
+    "rtmps.key", Path, "./conf/server.key", Variable, No, Built, "private key, PEM", since "7.0";
+    "rtmps.cert", Path, "./conf/server.crt", Variable, No, Built, "certificate chain, PEM", since "7.0";
+
+    "http_api", Block, "", None, No, Built, "management API over HTTP";
+    "http_api.enabled", On, "off", Variable, No, Built, "serve the API";
+    "http_api.listen", Endpoints, "1985", Variable, No, Built, "endpoints; where they equal those of `http_server`, both share them";
+    "http_api.crossdomain", NotOff, "on", Variable, No, Built, "shown by the API only; `http_server.crossdomain` decides";
+    "http_api.raw_api", Block, "", None, No, API_RAW, "commands that act on the server";
+    "http_api.raw_api.enabled", On, "off", Variable, No, API_RAW, "offer `/api/v1/raw`";
+    "http_api.raw_api.allow_reload", On, "off", Variable, No, API_RAW, "allow `rpc=reload`";
+    "http_api.raw_api.allow_query", Any, "off", None, No, NoEffect, "relic of SRS 3";
+    "http_api.raw_api.allow_update", Any, "off", None, No, NoEffect, "relic of SRS 3";
+    "http_api.auth", Block, "", None, Live, API_AUTH, "basic authentication of the API";
+    "http_api.auth.enabled", On, "off", Variable, Live, API_AUTH, "ask for name and password";
+    "http_api.auth.username", Text, "", Variable, Live, API_AUTH, "expected name", like "admin";
+    "http_api.auth.password", Text, "", Variable, Live, API_AUTH, "expected password, without `:`", like "secret";
+    "http_api.https", Block, "", None, No, HTTPS, "the API over TLS";
+    "http_api.https.enabled", On, "off", Variable, No, HTTPS, "listen for HTTPS";
+    "http_api.https.listen", Endpoint, "1990", Variable, No, HTTPS, "endpoint";
+    "http_api.https.key", Path, "./conf/server.key", Variable, Live, HTTPS, "private key, PEM";
+    "http_api.https.cert", Path, "./conf/server.crt", Variable, Live, HTTPS, "certificate chain, PEM";
+
+    "http_server", Block, "", None, No, Built, "HTTP streaming and static files";
+    "http_server.enabled", On, "off", Variable, No, Built, "serve HTTP";
+    "http_server.listen", Endpoints, "8080", Variable, No, Built, "endpoints";
+    "http_server.dir", Path, "./objs/nginx/html", Variable, No, Built, "directory of static files";
+    "http_server.crossdomain", NotOff, "on", Variable, Live, Built, "send CORS headers on all HTTP services";
+    "http_server.https", Block, "", None, No, HTTPS, "HTTP streaming over TLS";
+    "http_server.https.enabled", On, "off", Variable, No, HTTPS, "listen for HTTPS";
+    "http_server.https.listen", Endpoint, "8088", Variable, No, HTTPS, "endpoint";
+    "http_server.https.key", Path, "./conf/server.key", Variable, Live, HTTPS, "private key, PEM";
+    "http_server.https.cert", Path, "./conf/server.crt", Variable, Live, HTTPS, "certificate chain, PEM";
+
+    "srt_server", Block, "", None, No, SRT, "SRT listener";
+    "srt_server.enabled", On, "off", Variable, No, SRT, "listen for SRT";
+    "srt_server.listen", Int, "10080", Variable, No, SRT, "UDP port";
+    "srt_server.maxbw", Int, "-1", Variable, No, SRT, "greatest bandwidth used for sending, bytes per second; -1 has no limit";
+    "srt_server.mss", Int, "1500", Variable, No, SRT, "greatest packet size in bytes";
+    "srt_server.connect_timeout", IntMs, "3000", Variable, No, SRT, "time limit of the handshake";
+    "srt_server.peer_idle_timeout", IntMs, "10000", Variable, No, SRT, "close when nothing arrives for this long", since "6.0";
+    "srt_server.default_app", Text, "live", Variable, Live, SRT, "application when the stream id names none";
+    "srt_server.default_streamid", Text, "#!::r=live/livestream,m=request", Variable, Live, SRT, "stream id of clients that send none", since "7.0";
+    "srt_server.peerlatency", IntMs, "0", Variable, No, SRT, "latency asked of the other side's receiver";
+    "srt_server.recvlatency", IntMs, "120", Variable, No, SRT, "latency of our own receiver";
+    "srt_server.latency", IntMs, "120", Variable, No, SRT, "sets both latencies; the two above win";
+    "srt_server.tsbpdmode", NotOff, "on", Variable, No, SRT, "deliver by timestamp";
+    "srt_server.tlpktdrop", NotOff, "on", Variable, No, SRT, "drop packets that come too late";
+    "srt_server.sendbuf", Int, "12058624", Variable, No, SRT, "send buffer in bytes";
+    "srt_server.recvbuf", Int, "12058624", Variable, No, SRT, "receive buffer in bytes";
+    "srt_server.payloadsize", Int, "1316", Variable, No, SRT, "payload of a packet in bytes";
+    "srt_server.passphrase", Text, "", Variable, No, SRT, "shared secret of 10 to 79 characters; without it nothing is encrypted", like "ten-or-more-characters";
+    "srt_server.pbkeylen", Int, "0", Variable, No, SRT, "length of the AES key: 0, 16, 24 or 32 bytes";
+    "srt_server.sei_filter", Any, "on", Variable, No, NoEffect, "accepted by SRS, never read";
+    "srt_server.mix_correct", Any, "", None, No, NoEffect, "accepted by SRS, never read", like "off";
+
+    "rtc_server", Block, "", None, No, RTC, "WebRTC service";
+    "rtc_server.enabled", On, "off", Variable, No, RTC, "serve WebRTC";
+    "rtc_server.listen", Int, "8000", Variable, No, RTC, "UDP port of the media";
+    "rtc_server.protocol", Text, "udp", Variable, Live, RTC, "transports offered: udp, tcp or all";
+    "rtc_server.candidate", Text, "*", Variable, Live, RTC, "address offered to clients; `*` finds it, `$NAME` takes it from a variable";
+    "rtc_server.use_auto_detect_network_ip", NotOff, "on", Variable, Live, RTC, "offer the addresses of the network interfaces";
+    "rtc_server.ip_family", Text, "ipv4", Variable, Live, RTC, "which of them: ipv4, ipv6 or all";
+    "rtc_server.api_as_candidates", NotOff, "on", Variable, Live, RTC, "offer the host by which the client reached the API";
+    "rtc_server.resolve_api_domain", NotOff, "on", Variable, Live, RTC, "resolve that host to an address first";
+    "rtc_server.keep_api_domain", On, "off", Variable, Live, RTC, "offer that host by name as well";
+    "rtc_server.ecdsa", NotOff, "on", Variable, No, RTC, "kind of DTLS certificate, `off` is RSA";
+    "rtc_server.encrypt", NotOff, "on", Variable, Live, RTC, "encrypt the media";
+    "rtc_server.reuseport", Int, "1", Variable, No, RTC, "sockets bound to the port";
+    "rtc_server.merge_nalus", On, "off", Variable, Live, RTC, "join NAL units to one packet from RTMP to WebRTC";
+    "rtc_server.dir", Any, "", None, No, NoEffect, "accepted by SRS, never read", like "./objs";
+    "rtc_server.tcp", Block, "", None, No, RTC, "WebRTC over TCP";
+    "rtc_server.tcp.enabled", On, "off", Variable, No, RTC, "listen on TCP";
+    "rtc_server.tcp.listen", Int, "8000", Variable, No, RTC, "TCP port of the media";
+    "rtc_server.black_hole", Block, "", None, No, RTC, "copies of decrypted packets, for debugging";
+    "rtc_server.black_hole.enabled", On, "off", Variable, No, RTC, "send copies";
+    "rtc_server.black_hole.addr", Text, "", Variable, No, RTC, "UDP address they go to", like "127.0.0.1:10000";
+
+    "rtsp_server", Block, "", None, No, RTSP, "RTSP playback", since "7.0";
+    "rtsp_server.enabled", On, "off", Variable, No, RTSP, "listen for RTSP", since "7.0";
+    "rtsp_server.listen", Endpoints, "554", Variable, No, RTSP, "endpoints", since "7.0";
+
+    "stream_caster", Blocks, "", None, No, CASTER, "turns another input into RTMP; one block per kind";
+    "stream_caster.enabled", On, "off", None, No, CASTER, "start this caster";
+    "stream_caster.caster", Text, "", None, No, CASTER, "kind of input: mpegts_over_udp, flv or gb28181", like "mpegts_over_udp";
+    "stream_caster.output", Text, "", None, No, CASTER, "RTMP address of the result", like "rtmp://127.0.0.1/live/livestream";
+    "stream_caster.listen", Int, "", None, No, CASTER, "UDP or TCP port", like "8935";
+    "stream_caster.sip", Block, "", None, No, CASTER, "SIP side of gb28181";
+    "stream_caster.sip.enabled", NotOff, "on", None, No, CASTER, "run the embedded SIP server";
+    "stream_caster.sip.listen", Int, "5060", None, No, CASTER, "TCP port";
+    "stream_caster.sip.timeout", FloatS, "60", None, No, CASTER, "drop a silent device after this time";
+    "stream_caster.sip.reinvite", FloatS, "5", None, No, CASTER, "wait before inviting a device again";
+    "stream_caster.sip.candidate", Text, "*", None, No, CASTER, "media address told to devices; `*` finds it";
+
+    "threads", Block, "", None, No, NoEffect, "thread pool of SRS";
+    "threads.interval", IntS, "5", Variable, No, NoEffect, "period of its status line";
+
+    "circuit_breaker", Block, "", None, No, BREAKER, "sheds load when the processor is busy";
+    "circuit_breaker.enabled", NotOff, "on", Variable, No, BREAKER, "watch the processor";
+    "circuit_breaker.high_threshold", Int, "90", Variable, No, BREAKER, "percent of processor time that is high";
+    "circuit_breaker.high_pulse", Int, "2", Variable, No, BREAKER, "quiet seconds to leave that level";
+    "circuit_breaker.critical_threshold", Int, "95", Variable, No, BREAKER, "percent that is critical";
+    "circuit_breaker.critical_pulse", Int, "1", Variable, No, BREAKER, "quiet seconds to leave that level";
+    "circuit_breaker.dying_threshold", Int, "99", Variable, No, BREAKER, "percent at which packets are dropped";
+    "circuit_breaker.dying_pulse", Int, "5", Variable, No, BREAKER, "busy seconds to enter that level";
+
+    "tencentcloud_cls", Block, "", None, No, CLOUD, "statistics for a cloud log service";
+    "tencentcloud_cls.enabled", On, "off", Variable, No, CLOUD, "send them";
+    "tencentcloud_cls.label", Text, "", Variable, No, CLOUD, "label on each record", like "cn-beijing";
+    "tencentcloud_cls.tag", Text, "", Variable, No, CLOUD, "tag on each record", like "cn-edge";
+    "tencentcloud_cls.secret_id", Text, "", Variable, No, CLOUD, "credential", like "id";
+    "tencentcloud_cls.secret_key", Text, "", Variable, No, CLOUD, "credential", like "key";
+    "tencentcloud_cls.endpoint", Text, "", Variable, No, CLOUD, "host of the service", like "cls.example.com";
+    "tencentcloud_cls.topic_id", Text, "", Variable, No, CLOUD, "topic written to", like "topic";
+    "tencentcloud_cls.debug_logging", On, "off", Variable, No, CLOUD, "log each upload";
+    "tencentcloud_cls.stat_heartbeat", NotOff, "on", Variable, No, CLOUD, "send figures of the server";
+    "tencentcloud_cls.heartbeat_ratio", Int, "1", Variable, No, CLOUD, "every this many times 5 seconds";
+    "tencentcloud_cls.stat_streams", NotOff, "on", Variable, No, CLOUD, "send figures of each stream";
+    "tencentcloud_cls.streams_ratio", Int, "1", Variable, No, CLOUD, "every this many times 5 seconds";
+    "tencentcloud_apm", Block, "", None, No, CLOUD, "traces for a cloud service";
+    "tencentcloud_apm.enabled", On, "off", Variable, No, CLOUD, "send them";
+    "tencentcloud_apm.team", Text, "", Variable, No, CLOUD, "business system", like "team";
+    "tencentcloud_apm.token", Text, "", Variable, No, CLOUD, "credential", like "token";
+    "tencentcloud_apm.endpoint", Text, "", Variable, No, CLOUD, "host and port of the collector", like "apm.example.com:55681";
+    "tencentcloud_apm.service_name", Text, "srs-server", Variable, No, CLOUD, "service named in traces";
+    "tencentcloud_apm.debug_logging", On, "off", Variable, No, CLOUD, "log each upload";
+
+    "exporter", Block, "", None, No, EXPORTER, "metrics for Prometheus";
+    "exporter.enabled", On, "off", Variable, No, EXPORTER, "serve `/metrics`";
+    "exporter.listen", Endpoint, "9972", Variable, No, EXPORTER, "endpoint";
+    "exporter.label", Text, "", Variable, No, EXPORTER, "label on the metrics", like "cn-beijing";
+    "exporter.tag", Text, "", Variable, No, EXPORTER, "tag on the metrics", like "cn-edge";
+
+    "heartbeat", Block, "", None, Live, HEARTBEAT, "regular report to a management server";
+    "heartbeat.enabled", On, "off", Variable, No, HEARTBEAT, "send it";
+    "heartbeat.interval", IntS, "10", Variable, No, HEARTBEAT, "period";
+    "heartbeat.url", Text, "http://127.0.0.1:8085/api/v1/servers", Variable, Live, HEARTBEAT, "receiver";
+    "heartbeat.device_id", Text, "", Variable, Live, HEARTBEAT, "name of this server in the report", like "my-server";
+    "heartbeat.summaries", On, "off", Variable, Live, HEARTBEAT, "add the summaries of the API";
+    "heartbeat.ports", On, "off", Variable, Live, HEARTBEAT, "add the endpoints of all services";
+
+    "stats", Block, "", None, Live, Built, "figures of the machine, for the API";
+    "stats.enabled", NotOff, "on", None, No, Built, "collect them";
+    "stats.network", Int, "0", None, Live, Built, "which local address is the server's own, counted from 0, IPv4 first";
+    "stats.disk", Words, "", None, Live, Built, "block devices to count; without any, disks are not counted", like "sda sdb xvda xvdb";
+
+    "vhost", Blocks, "", None, Push, Built, "settings for one host name; `__defaultVhost__` serves all names without a block";
+    "vhost.enabled", NotOff, "on", None, Push, Built, "`off` refuses clients as if there were no such vhost";
+    "vhost.min_latency", On, "off", Variable, Push, Built, "pass each packet on at once";
+    "vhost.tcp_nodelay", On, "on", Variable, Push, Built, "set TCP_NODELAY on client sockets";
+    "vhost.chunk_size", Int, "", Variable, Live, Built, "RTMP chunk size of this vhost, else the global one", like "60000";
+    "vhost.in_ack_size", Int, "0", Variable, Live, Built, "bytes after which we acknowledge to publishers that never ask; 0 waits to be asked";
+    "vhost.out_ack_size", Int, "2500000", Variable, Live, Built, "acknowledgement window asked of clients, in bytes; 0 asks for none";
+    "vhost.bandcheck", Options, "", None, No, NoEffect, "relic of the bandwidth test";
+
+    "vhost.cluster", Block, "", None, Live, CLUSTER, "role of this vhost in a cluster";
+    "vhost.cluster.mode", Text, "local", None, No, CLUSTER, "`remote` is an edge, anything else an origin";
+    "vhost.cluster.origin", Words, "", None, Live, CLUSTER, "edge: the servers above", like "127.0.0.1:1935 localhost:1935";
+    "vhost.cluster.token_traverse", On, "off", None, Live, CLUSTER, "edge: let the origin authorise each client";
+    "vhost.cluster.vhost", Text, "[vhost]", None, Live, CLUSTER, "edge: vhost at the origin";
+    "vhost.cluster.debug_srs_upnode", NotOff, "on", None, Live, CLUSTER, "edge: tell the origin who connects";
+    "vhost.cluster.origin_cluster", On, "off", None, Live, CLUSTER, "origin: find streams at the co-workers and redirect players";
+    "vhost.cluster.coworkers", Words, "", None, Live, CLUSTER, "origin: HTTP API addresses of the others", like "127.0.0.1:9091 127.0.0.1:9092";
+    "vhost.cluster.protocol", Text, "rtmp", None, Live, CLUSTER, "edge: how to pull: rtmp, flv or flvs";
+    "vhost.cluster.follow_client", On, "off", None, Live, CLUSTER, "edge: pull the way the player asked";
+
+    "vhost.forward", Block, "", None, Push, FORWARD, "copies published streams to other servers";
+    "vhost.forward.enabled", On, "off", None, Push, FORWARD, "do so";
+    "vhost.forward.destination", Words, "", None, Push, FORWARD, "servers that get a copy under the same name", like "127.0.0.1:1936 127.0.0.1:1937";
+    "vhost.forward.backend", Text, "", None, Push, FORWARD, "callback that names the targets instead", like "http://127.0.0.1:8085/api/v1/forward";
+
+    "vhost.play", Block, "", None, Push, Built, "players";
+    "vhost.play.gop_cache", NotOff, "on", Variable, Push, Built, "keep the last group of pictures, so that players start at once";
+    "vhost.play.gop_cache_max_frames", Int, "2500", Variable, Push, Built, "drop that cache when it holds more packets; 0 has no limit";
+    "vhost.play.queue_length", IntS, "30", Variable, Push, Built, "a player further behind than this skips ahead";
+    "vhost.play.time_jitter", Text, "full", Variable, Push, Built, "correction of timestamps: full (monotonic, from zero), zero (from zero) or off";
+    "vhost.play.atc", On, "off", Variable, Push, Built, "keep the publisher's absolute timestamps";
+    "vhost.play.mix_correct", On, "off", Variable, Push, Built, "order audio and video to one rising timeline";
+    "vhost.play.atc_auto", On, "off", Variable, Live, Built, "switch `atc` on when the metadata says `bravo_atc`";
+    "vhost.play.mw_latency", IntMs, "", Variable, Push, Built, "packets are gathered this long before they are sent; when not set, the server adapts to the load (SRS: 350)", like "350";
+    "vhost.play.mw_msgs", Int, "", Variable, Push, Built, "or until so many are there, at most 128; when not set, the server adapts (SRS: 8)", like "8";
+    "vhost.play.send_min_interval", FloatMs, "0", Variable, Push, Built, "least time between two packets";
+    "vhost.play.reduce_sequence_header", On, "off", Variable, Live, Built, "do not repeat unchanged sequence headers and metadata";
+
+    "vhost.publish", Block, "", None, Push, Built, "publishers";
+    "vhost.publish.mr", On, "off", Variable, Push, Built, "gather packets before they are read";
+    "vhost.publish.mr_latency", IntMs, "350", Variable, Push, Built, "for this long";
+    "vhost.publish.firstpkt_timeout", IntMs, "20000", Variable, Push, Built, "time limit for the first packet";
+    "vhost.publish.normal_timeout", IntMs, "5000", Variable, Push, Built, "time limit between later packets";
+    "vhost.publish.parse_sps", NotOff, "on", Variable, Live, Built, "read the picture size out of the SPS, for the API";
+    "vhost.publish.try_annexb_first", NotOff, "on", Variable, Live, Built, "guess Annex B before length-prefixed NAL units";
+    "vhost.publish.kickoff_for_idle", FloatS, "0", Variable, Live, Built, "drop a publisher that has had no player for this long; 0 never does";
+
+    "vhost.refer", Block, "", None, Live, REFER, "checks the page a client was opened from";
+    "vhost.refer.enabled", On, "off", None, Live, REFER, "check";
+    "vhost.refer.all", Words, "", None, Live, REFER, "domains allowed to connect", like "github.com github.io";
+    "vhost.refer.publish", Words, "", None, Live, REFER, "domains allowed to publish", like "github.com github.io";
+    "vhost.refer.play", Words, "", None, Live, REFER, "domains allowed to play", like "github.com github.io";
+
+    "vhost.security", Block, "", None, Live, SECURITY, "who may publish and play, by address";
+    "vhost.security.enabled", On, "off", None, Live, SECURITY, "apply the rules";
+    "vhost.security.allow", Lines, "", None, Live, SECURITY, "`publish` or `play`, then `all`, an address or an IPv4 network; repeatable", like "play all";
+    "vhost.security.deny", Lines, "", None, Live, SECURITY, "the same; wins over `allow`", like "publish all";
+
+    "vhost.http_static", Block, "", None, Push, STATIC, "a folder on the HTTP server";
+    "vhost.http_static.enabled", On, "off", Variable, Push, STATIC, "serve it";
+    "vhost.http_static.mount", Text, "[vhost]/", Variable, Push, STATIC, "address prefix";
+    "vhost.http_static.dir", Path, "./objs/nginx/html", Variable, Push, STATIC, "folder";
+
+    "vhost.http_remux", Block, "", None, Live, Built, "live streams over HTTP; at most one block";
+    "vhost.http_remux.enabled", On, "off", Variable, No, Built, "offer them";
+    "vhost.http_remux.mount", Text, "[vhost]/[app]/[stream].flv", Variable, No, Built, "address; `.flv` is built, `.ts`, `.mp3` and `.aac` are not built yet";
+    "vhost.http_remux.fast_cache", FloatS, "0", Variable, Live, Built, "audio sent at once when a player joins; mp3 and aac only";
+    "vhost.http_remux.drop_if_not_match", NotOff, "on", Variable, Live, Built, "drop packets of a kind the header says is absent";
+    "vhost.http_remux.has_audio", NotOff, "on", Variable, Live, Built, "the header says there is audio";
+    "vhost.http_remux.has_video", NotOff, "on", Variable, Live, Built, "the header says there is video";
+    "vhost.http_remux.guess_has_av", NotOff, "on", Variable, Live, Built, "find both out from the stream instead";
+
+    "vhost.http_hooks", Block, "", None, Live, HOOKS, "HTTP callbacks";
+    "vhost.http_hooks.enabled", On, "off", Variable, Live, HOOKS, "call them";
+    "vhost.http_hooks.on_connect", Words, "", Variable, Live, HOOKS, "a client connected; may refuse it", like "http://127.0.0.1:8085/api/v1/clients";
+    "vhost.http_hooks.on_close", Words, "", Variable, Live, HOOKS, "a client left", like "http://127.0.0.1:8085/api/v1/clients";
+    "vhost.http_hooks.on_publish", Words, "", Variable, Live, HOOKS, "a stream starts; may refuse it", like "http://127.0.0.1:8085/api/v1/streams";
+    "vhost.http_hooks.on_unpublish", Words, "", Variable, Live, HOOKS, "a stream ended", like "http://127.0.0.1:8085/api/v1/streams";
+    "vhost.http_hooks.on_play", Words, "", Variable, Live, HOOKS, "a player starts; may refuse it", like "http://127.0.0.1:8085/api/v1/sessions";
+    "vhost.http_hooks.on_stop", Words, "", Variable, Live, HOOKS, "a player stopped", like "http://127.0.0.1:8085/api/v1/sessions";
+    "vhost.http_hooks.on_dvr", Words, "", Variable, Live, HOOKS, "a recording is complete", like "http://127.0.0.1:8085/api/v1/dvrs";
+    "vhost.http_hooks.on_hls", Words, "", Variable, Live, HOOKS, "a segment is complete", like "http://127.0.0.1:8085/api/v1/hls";
+    "vhost.http_hooks.on_hls_notify", Words, "", Variable, Live, HOOKS, "GET after each segment", like "http://127.0.0.1:8085/api/v1/hls/[app]/[stream]/[ts_url][param]";
+
+    "vhost.exec", Block, "", None, Push, EXEC, "commands that run while a stream is published";
+    "vhost.exec.enabled", On, "off", None, Push, EXEC, "run them";
+    "vhost.exec.publish", Lines, "", None, Push, EXEC, "command and arguments; repeatable", like "./objs/ffmpeg/bin/ffmpeg -f flv -i [url] -c copy -y ./[stream].flv";
+
+    "vhost.dash", Block, "", None, Push, DASH, "MPEG-DASH";
+    "vhost.dash.enabled", On, "off", Variable, Push, DASH, "write it";
+    "vhost.dash.dash_fragment", FloatS, "10", Variable, Push, DASH, "length of a segment";
+    "vhost.dash.dash_update_period", FloatS, "5", Variable, Push, DASH, "how often players fetch the manifest";
+    "vhost.dash.dash_timeshift", FloatS, "300", Variable, Push, DASH, "logged by SRS, not used";
+    "vhost.dash.dash_path", Path, "./objs/nginx/html", Variable, Push, DASH, "base folder";
+    "vhost.dash.dash_mpd_file", Path, "[app]/[stream].mpd", Variable, Push, DASH, "manifest below it";
+    "vhost.dash.dash_window_size", Int, "5", Variable, Push, DASH, "segments listed";
+    "vhost.dash.dash_cleanup", NotOff, "on", Variable, Push, DASH, "delete old segments";
+    "vhost.dash.dash_dispose", IntS, "0", Variable, Live, DASH, "delete everything when no data comes for this long; 0 never does (SRS 6: 120)";
+
+    "vhost.hls", Block, "", None, Push, HLS, "HLS";
+    "vhost.hls.enabled", On, "off", Variable, Push, HLS, "write it";
+    "vhost.hls.hls_fragment", FloatS, "10", Variable, Push, HLS, "length of a segment";
+    "vhost.hls.hls_td_ratio", Float, "1.0", Variable, Push, HLS, "target duration, as a multiple of it";
+    "vhost.hls.hls_aof_ratio", Float, "2.1", Variable, Push, HLS, "cut without a keyframe beyond this multiple";
+    "vhost.hls.hls_window", FloatS, "60", Variable, Push, HLS, "length of the playlist";
+    "vhost.hls.hls_on_error", Text, "continue", Variable, Live, HLS, "on an error: ignore, continue, or disconnect the publisher";
+    "vhost.hls.hls_path", Path, "./objs/nginx/html", Variable, Push, HLS, "base folder";
+    "vhost.hls.hls_m3u8_file", Path, "[app]/[stream].m3u8", Variable, Push, HLS, "playlist below it";
+    "vhost.hls.hls_ts_file", Path, "[app]/[stream]-[seq].ts", Variable, Push, HLS, "segments below it";
+    "vhost.hls.hls_use_fmp4", On, "off", Variable, Push, HLS, "fragmented MP4 instead of TS", since "7.0";
+    "vhost.hls.hls_fmp4_file", Path, "[app]/[stream]-[seq].m4s", Variable, Push, HLS, "segments in that case", since "7.0";
+    "vhost.hls.hls_init_file", Path, "[app]/[stream]/init.mp4", Variable, Push, HLS, "initialisation segment in that case", since "7.0";
+    "vhost.hls.hls_recover", NotOff, "on", Variable, Push, HLS, "continue an existing playlist", since "7.0";
+    "vhost.hls.hls_master_m3u8_path_relative", On, "off", Variable, Push, HLS, "relative address in the session playlist", since "7.0";
+    "vhost.hls.hls_entry_prefix", Text, "", Variable, Push, HLS, "put before each segment's address", like "http://your-server";
+    "vhost.hls.hls_acodec", Text, "aac", Variable, Live, HLS, "audio assumed at first: aac, mp3 or an (none)";
+    "vhost.hls.hls_vcodec", Text, "h264", Variable, Live, HLS, "video assumed at first: h264, h265 or vn (none)";
+    "vhost.hls.hls_cleanup", NotOff, "on", Variable, Push, HLS, "delete segments that left the playlist";
+    "vhost.hls.hls_dispose", IntS, "120", Variable, Live, HLS, "delete everything when no data comes for this long; 0 never does";
+    "vhost.hls.hls_wait_keyframe", NotOff, "on", Variable, Push, HLS, "cut at keyframes only";
+    "vhost.hls.hls_ts_floor", On, "off", Variable, Push, HLS, "`[timestamp]` counts fragments";
+    "vhost.hls.hls_nb_notify", Int, "64", Variable, Live, HLS, "bytes read of the answer to on_hls_notify";
+    "vhost.hls.hls_ctx", NotOff, "on", Variable, Live, HLS, "give each player a session id";
+    "vhost.hls.hls_ts_ctx", NotOff, "on", Variable, Live, HLS, "put it on segment addresses too";
+    "vhost.hls.hls_keys", NotOff, "off", Variable, Push, HLS, "encrypt with AES-128";
+    "vhost.hls.hls_fragments_per_key", Int, "5", Variable, Push, HLS, "segments per key";
+    "vhost.hls.hls_key_file", Path, "[app]/[stream]-[seq].key", Variable, Push, HLS, "key file";
+    "vhost.hls.hls_key_file_path", Path, "", Variable, Push, HLS, "where keys are written, else `hls_path`", like "./objs/nginx/html";
+    "vhost.hls.hls_key_url", Text, "", Variable, Push, HLS, "address of the keys, else `hls_path`", like "https://localhost:8080";
+    "vhost.hls.hls_dts_directly", NotOff, "on", Variable, Push, HLS, "take audio times from RTMP as they are";
+    "vhost.hls.hls_storage", Any, "", None, No, NoEffect, "relic of HLS in memory", like "disk";
+    "vhost.hls.hls_mount", Any, "", None, No, NoEffect, "relic of HLS in memory", like "[vhost]/[app]/[stream].m3u8";
+
+    "vhost.hds", Block, "", None, Push, HDS, "Adobe HDS";
+    "vhost.hds.enabled", On, "off", Variable, Push, HDS, "write it";
+    "vhost.hds.hds_fragment", FloatS, "10", Variable, Push, HDS, "length of a fragment";
+    "vhost.hds.hds_window", FloatS, "60", Variable, Push, HDS, "older fragments are deleted";
+    "vhost.hds.hds_path", Path, "./objs/nginx/html", Variable, Push, HDS, "base folder";
+
+    "vhost.dvr", Block, "", None, Push, DVR, "recording";
+    "vhost.dvr.enabled", On, "off", Variable, Push, DVR, "record published streams";
+    "vhost.dvr.dvr_apply", Words, "all", None, No, DVR, "which: all, or a list of app/stream";
+    "vhost.dvr.dvr_plan", Text, "session", Variable, Push, DVR, "one file per publish (session) or cut by time (segment)";
+    "vhost.dvr.dvr_path", Path, "./objs/nginx/html/[app]/[stream].[timestamp].flv", Variable, Push, DVR, "file; `.mp4` writes MP4";
+    "vhost.dvr.dvr_duration", IntS, "30", Variable, Push, DVR, "segment plan: length of a file";
+    "vhost.dvr.dvr_wait_keyframe", NotOff, "on", Variable, Push, DVR, "segment plan: cut at keyframes only";
+    "vhost.dvr.time_jitter", Text, "full", Variable, Push, DVR, "correction of timestamps: full, zero or off";
+
+    "vhost.ingest", Blocks, "", None, Push, INGEST, "an input pulled with ffmpeg and published here; repeatable with different ids";
+    "vhost.ingest.enabled", On, "off", None, Push, INGEST, "pull it";
+    "vhost.ingest.input", Block, "", None, Push, INGEST, "what to pull";
+    "vhost.ingest.input.type", Text, "file", None, Push, INGEST, "file or stream";
+    "vhost.ingest.input.url", Text, "", None, Push, INGEST, "path or address", like "./doc/source.flv";
+    "vhost.ingest.ffmpeg", Path, "", None, Push, INGEST, "the ffmpeg program", like "./objs/ffmpeg/bin/ffmpeg";
+    "vhost.ingest.engine", Blocks, "", None, Push, INGEST, "how to encode; off copies. Takes all directives of a `transcode` engine";
+    "vhost.ingest.engine.enabled", On, "off", None, Push, INGEST, "encode";
+    "vhost.ingest.engine.output", Text, "", None, Push, INGEST, "RTMP address of the result", like "rtmp://127.0.0.1:[port]/live?vhost=[vhost]/livestream";
+
+    "vhost.transcode", Blocks, "", None, Push, TRANSCODE, "transcodes streams with ffmpeg: all, those of an app, or one app/stream; only the first block counts";
+    "vhost.transcode.enabled", On, "off", None, Push, TRANSCODE, "use this block";
+    "vhost.transcode.ffmpeg", Path, "", None, Push, TRANSCODE, "the ffmpeg program", like "./objs/ffmpeg/bin/ffmpeg";
+    "vhost.transcode.engine", Blocks, "", None, Push, TRANSCODE, "one output";
+    "vhost.transcode.engine.enabled", On, "off", None, Push, TRANSCODE, "use this engine";
+    "vhost.transcode.engine.perfile", Options, "", None, Push, TRANSCODE, "options before the input, such as `re` or `rtsp_transport tcp`";
+    "vhost.transcode.engine.iformat", Text, "flv", None, Push, TRANSCODE, "input format, `off` leaves it out";
+    "vhost.transcode.engine.vfilter", Options, "", None, Push, TRANSCODE, "options after the input, such as `i`, `vf` or `filter_complex`";
+    "vhost.transcode.engine.vcodec", Text, "", None, Push, TRANSCODE, "libx264, png, copy or vn (none)", like "libx264";
+    "vhost.transcode.engine.vbitrate", Int, "0", None, Push, TRANSCODE, "video kbit/s, 0 as the source";
+    "vhost.transcode.engine.vfps", Float, "0", None, Push, TRANSCODE, "pictures per second, 0 as the source";
+    "vhost.transcode.engine.vwidth", Int, "0", None, Push, TRANSCODE, "width, 0 as the source";
+    "vhost.transcode.engine.vheight", Int, "0", None, Push, TRANSCODE, "height, 0 as the source";
+    "vhost.transcode.engine.vthreads", Int, "1", None, Push, TRANSCODE, "threads of the encoder";
+    "vhost.transcode.engine.vprofile", Text, "", None, Push, TRANSCODE, "x264 profile", like "main";
+    "vhost.transcode.engine.vpreset", Text, "", None, Push, TRANSCODE, "x264 preset", like "medium";
+    "vhost.transcode.engine.vparams", Options, "", None, Push, TRANSCODE, "more video options, such as `t`, `coder`, `b_strategy`, `bf`, `refs`";
+    "vhost.transcode.engine.acodec", Text, "", None, Push, TRANSCODE, "an audio encoder, copy or an (none)", like "libfdk_aac";
+    "vhost.transcode.engine.abitrate", Int, "0", None, Push, TRANSCODE, "audio kbit/s, 0 as the source";
+    "vhost.transcode.engine.asample_rate", Int, "0", None, Push, TRANSCODE, "audio samples per second, 0 as the source";
+    "vhost.transcode.engine.achannels", Int, "0", None, Push, TRANSCODE, "audio channels: 1 or 2, 0 as the source";
+    "vhost.transcode.engine.aparams", Options, "", None, Push, TRANSCODE, "more audio options, such as `profile:a` or `bsf:a`";
+    "vhost.transcode.engine.oformat", Text, "flv", None, Push, TRANSCODE, "output format, `off` leaves it out";
+    "vhost.transcode.engine.output", Text, "", None, Push, TRANSCODE, "where the result goes", like "rtmp://127.0.0.1:[port]/[app]?vhost=[vhost]/[stream]_[engine]";
+
+    "vhost.rtc", Block, "", None, Live, RTC, "WebRTC on this vhost";
+    "vhost.rtc.enabled", On, "off", Variable, Live, RTC, "allow it";
+    "vhost.rtc.nack", NotOff, "on", Variable, Live, RTC, "send lost packets again";
+    "vhost.rtc.nack_no_copy", NotOff, "on", Variable, Live, RTC, "keep packets for that without copying";
+    "vhost.rtc.twcc", NotOff, "on", Variable, Live, RTC, "transport-wide congestion feedback";
+    "vhost.rtc.stun_timeout", IntS, "30", Variable, Live, RTC, "end a session without STUN for this long";
+    "vhost.rtc.stun_strict_check", On, "off", Variable, Live, RTC, "check STUN strictly";
+    "vhost.rtc.dtls_role", Text, "passive", Variable, Live, RTC, "passive or active, when the client leaves it open";
+    "vhost.rtc.dtls_version", Text, "auto", Variable, Live, RTC, "auto, dtls1.0 or dtls1.2";
+    "vhost.rtc.drop_for_pt", Int, "0", Variable, Live, RTC, "debugging: drop packets of this payload type";
+    "vhost.rtc.rtmp_to_rtc", On, "off", Variable, Live, RTC, "offer RTMP streams over WebRTC";
+    "vhost.rtc.keep_bframe", On, "off", Variable, Live, RTC, "with their B-frames";
+    "vhost.rtc.keep_avc_nalu_sei", NotOff, "on", Variable, Live, RTC, "with their H.264 SEI units";
+    "vhost.rtc.opus_bitrate", Int, "48000", Variable, Live, RTC, "audio bit/s towards WebRTC, 8000 to 320000";
+    "vhost.rtc.rtc_to_rtmp", On, "off", Variable, Live, RTC, "offer WebRTC streams over RTMP";
+    "vhost.rtc.pli_for_rtmp", FloatS, "6", Variable, Live, RTC, "ask for a keyframe this often, 0.5 to 30";
+    "vhost.rtc.aac_bitrate", Int, "48000", Variable, Live, RTC, "audio bit/s towards RTMP, 8000 to 320000";
+    "vhost.rtc.init_rate_from_sdp", On, "off", Variable, Live, RTC, "take the first clock rate from the SDP", since "7.0";
+
+    "vhost.rtsp", Block, "", None, Live, RTSP, "RTSP on this vhost", since "7.0";
+    "vhost.rtsp.enabled", On, "off", Variable, Live, RTSP, "allow it", since "7.0";
+    "vhost.rtsp.rtmp_to_rtsp", NotOff, "on", Variable, Live, RTSP, "offer RTMP streams over RTSP", since "7.0";
+
+    "vhost.srt", Block, "", None, Live, SRT, "SRT on this vhost";
+    "vhost.srt.enabled", On, "off", Variable, Live, SRT, "allow it";
+    "vhost.srt.srt_to_rtmp", On, "on", Variable, Live, SRT, "offer SRT streams over RTMP";
+
+    // At the top or in any block.
+    "include", Words, "", None, Live, Built, "reads other files in at this place, in any block; relative to the working directory, else to the including file", like "./conf/include.vhost.conf";
+};

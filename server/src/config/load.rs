@@ -1,0 +1,498 @@
+//! From a checked tree to a [`Config`]: every value read with SRS's rules, and what those rules forgive put
+//! into a warning that says which value counts.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::directives::{self, Directive, Kind, inside};
+use super::environment::Environment;
+use super::report::{Error, Problem};
+use super::tree::{self, Files, Node, first};
+use super::value::{self, Number, Value};
+use super::{
+    Config, Endpoint, HttpApi, HttpRemux, HttpServer, Jitter, Level, Log, Play, Publish, Stats, Tank, Tls,
+    Vhost, check, legacy,
+};
+
+/// What to load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// RTMP, HTTP-FLV and the API on SRS's ports; for a start without any file.
+    BuiltIn,
+    /// Defaults and environment variables only; nothing listens unless a variable says so.
+    EnvOnly,
+}
+
+impl Config {
+    /// Reads a configuration. Variables in `env` override what is read.
+    ///
+    /// # Errors
+    /// The first error of syntax; otherwise everything that is unknown, misplaced, not built yet or invalid.
+    pub fn load(source: &Source, env: &Environment) -> Result<Self, Box<Error>> {
+        let read = |path: &Path| std::fs::read(path);
+        match source {
+            Source::File(path) => {
+                let text = read(path).map_err(|error| unreadable(path, &error))?;
+                load(&path.to_string_lossy(), &text, env, &read, Strictness::File)
+            }
+            Source::BuiltIn => load("built-in", BUILT_IN.as_bytes(), env, &read, Strictness::File),
+            Source::EnvOnly => load("environment", ENV_ONLY.as_bytes(), env, &read, Strictness::EnvOnly),
+        }
+    }
+
+    /// Reads `text` as the file `name`, without any file system.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(name: &str, text: &[u8], env: &Environment) -> Result<Self, Box<Error>> {
+        load(name, text, env, &|_| Err(io::ErrorKind::NotFound.into()), Strictness::File)
+    }
+}
+
+const BUILT_IN: &str = "
+    listen 1935;
+    srs_log_tank console;
+    http_api { enabled on; }
+    http_server { enabled on; }
+    vhost __defaultVhost__ { http_remux { enabled on; } }
+";
+
+const ENV_ONLY: &str = "srs_log_tank console; vhost __defaultVhost__ { }";
+
+/// RTMP chunk sizes that make sense, in bytes.
+const CHUNK_SIZES: std::ops::RangeInclusive<u32> = 128..=65_536;
+const MOST_MERGED_MESSAGES: u32 = 128;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strictness {
+    File,
+    /// Nothing has to listen.
+    EnvOnly,
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Box<Error> {
+    let path = path.display();
+    if error.kind() == io::ErrorKind::NotFound {
+        return Error::one(Problem::new(format!("there is no configuration file `{path}`")));
+    }
+    Error::cannot_open(Problem::new(format!("cannot read the configuration file `{path}`: {error}")))
+}
+
+fn load(
+    name: &str,
+    text: &[u8],
+    env: &Environment,
+    read: tree::Read,
+    strictness: Strictness,
+) -> Result<Config, Box<Error>> {
+    let (mut nodes, files) = tree::parse(name, text, read)?;
+    if nodes.is_empty() {
+        return Err(Error::one(Problem::new(format!("the configuration `{name}` is empty"))));
+    }
+    let mut warnings = legacy::rewrite(&mut nodes, &files);
+    let mut problems = check::names(&nodes, &files);
+    let misnamed = !problems.is_empty();
+    let verdict = check::unbuilt(&nodes, &files, env);
+    problems.extend(verdict.problems);
+    warnings.extend(check::oddities(&nodes, &files));
+    warnings.extend(verdict.warnings);
+    warnings.extend(check::misspelt_variables(env));
+
+    // Values are not judged while words may stand in the wrong place.
+    let mut reader = Reader { files: &files, env, problems, warnings };
+    let config = if misnamed { None } else { Some(reader.config(&nodes, strictness)) };
+    let Reader { mut problems, mut warnings, .. } = reader;
+    problems.sort_by_cached_key(Problem::order);
+    warnings.sort_by_cached_key(Problem::order);
+    match config {
+        Some(config) if problems.is_empty() => Ok(Config { warnings, ..config }),
+        _ => Err(Error::many(problems)),
+    }
+}
+
+/// A block that is being read; without nodes if it was not written.
+#[derive(Clone, Copy)]
+struct Block<'a> {
+    path: &'static str,
+    nodes: &'a [Node],
+}
+
+impl<'a> Block<'a> {
+    fn inner(self, name: &str) -> Block<'a> {
+        let path = row(self.path, name).path;
+        Block { path, nodes: first(self.nodes, name).map(Node::block).unwrap_or_default() }
+    }
+}
+
+struct Reader<'a> {
+    files: &'a Files,
+    env: &'a Environment,
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    fn config(&mut self, nodes: &'a [Node], strictness: Strictness) -> Config {
+        let top = Block { path: "", nodes };
+        if self.switch(top, "is_full") {
+            let message = "`is_full` marks the list of all directives, which is no configuration";
+            let problem = self.value(top, "is_full").problem(self.files, 0, message);
+            self.problems.push(problem.help("start from another file in `conf/`"));
+        }
+        let listen = self.endpoints(top, "listen");
+        let rtmps = self.rtmps(top.inner("rtmps"));
+        let unsaid = self.value(top, "listen").words.is_empty();
+        if unsaid && rtmps.is_none() && strictness == Strictness::File {
+            let problem = Problem::new("nothing says where to listen");
+            self.problems.push(problem.help("add `listen 1935;` at the top of the file"));
+        }
+        let chunk_size = self.chunk_size(top).unwrap_or(1);
+        let vhosts = self.vhosts(nodes, chunk_size);
+        if vhosts.is_empty() {
+            let problem = Problem::new("there is no vhost: every client will be refused");
+            self.warn(problem.help("add `vhost __defaultVhost__ { }`"));
+        }
+        Config {
+            listen,
+            rtmps,
+            chunk_size,
+            max_connections: self.max_connections(top),
+            pid: self.path(top, "pid"),
+            server_id: Some(self.text(top, "server_id")).filter(|id| !id.is_empty()),
+            log: self.log(top),
+            pithy_print: self.duration(top, "pithy_print_ms"),
+            work_dir: self.path(top, "work_dir"),
+            empty_ip_ok: self.switch(top, "empty_ip_ok"),
+            http_api: self.http_api(top.inner("http_api")),
+            http_server: self.http_server(top.inner("http_server")),
+            stats: self.stats(top.inner("stats")),
+            vhosts,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn rtmps(&mut self, block: Block<'a>) -> Option<Tls> {
+        self.switch(block, "enabled").then(|| Tls {
+            listen: self.endpoints(block, "listen"),
+            key: self.path(block, "key"),
+            cert: self.path(block, "cert"),
+        })
+    }
+
+    fn http_api(&mut self, block: Block<'a>) -> Option<HttpApi> {
+        self.switch(block, "enabled").then(|| HttpApi {
+            listen: self.endpoints(block, "listen"),
+            crossdomain: self.switch(block, "crossdomain"),
+        })
+    }
+
+    fn http_server(&mut self, block: Block<'a>) -> Option<HttpServer> {
+        self.switch(block, "enabled").then(|| HttpServer {
+            listen: self.endpoints(block, "listen"),
+            dir: self.path(block, "dir"),
+            crossdomain: self.switch(block, "crossdomain"),
+        })
+    }
+
+    fn stats(&mut self, block: Block<'a>) -> Stats {
+        let network = self.value(block, "network");
+        let index = self.int(&network);
+        if index < 0 {
+            self.problems.push(network.problem(self.files, 0, "`network` counts addresses from 0"));
+        }
+        let disk = self.value(block, "disk").words.iter().map(|&disk| disk.to_owned()).collect();
+        Stats { enabled: self.switch(block, "enabled"), network: usize::try_from(index).unwrap_or(0), disk }
+    }
+
+    fn max_connections(&mut self, top: Block<'a>) -> u32 {
+        let value = self.value(top, "max_connections");
+        let count = u32::try_from(self.int(&value)).unwrap_or(0);
+        if count == 0 {
+            let message = "`max_connections` must be at least 1";
+            self.problems.push(value.problem(self.files, 0, message));
+        }
+        count
+    }
+
+    fn log(&mut self, top: Block<'a>) -> Log {
+        let in_docker = self.switch(top, "in_docker");
+        let tank = self.value(top, "srs_log_tank");
+        let console = tank.text() == "console" || (tank.is_default() && in_docker);
+        if !matches!(tank.text(), "console" | "file") {
+            let message = format!("`{}` is no log tank: `file` counts", tank.text());
+            self.warn(tank.problem(self.files, 0, message));
+        }
+        Log {
+            tank: if console { Tank::Console } else { Tank::File },
+            level: self.level(top),
+            file: self.path(top, "srs_log_file"),
+            utc: self.switch(top, "utc_time"),
+        }
+    }
+
+    fn level(&mut self, top: Block<'a>) -> Level {
+        let (new, old) = (self.value(top, "srs_log_level_v2"), self.value(top, "srs_log_level"));
+        let (value, names) = if new.text().is_empty() {
+            (old, ["verbose", "info", "trace", "warn", "error"])
+        } else {
+            (new, ["trace", "debug", "info", "warn", "error"])
+        };
+        let levels = [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error];
+        let found = names.iter().zip(levels).find(|(name, _)| **name == value.text());
+        found.map_or_else(
+            || {
+                let message = format!("`{}` is no log level: nothing is logged", value.text());
+                let problem = value.problem(self.files, 0, message);
+                self.warn(problem.help(format!("write one of {}", names.join(", "))));
+                Level::Off
+            },
+            |(_, level)| level,
+        )
+    }
+
+    fn vhosts(&mut self, nodes: &'a [Node], chunk_size: u32) -> Vec<Arc<Vhost>> {
+        let mut vhosts: Vec<Arc<Vhost>> = Vec::new();
+        let mut names = std::collections::HashSet::new();
+        for node in nodes.iter().filter(|node| node.name.text == "vhost") {
+            let Some(name) = node.value() else { continue };
+            if names.insert(name.text.as_str()) {
+                let block = Block { path: "vhost", nodes: node.block() };
+                vhosts.push(Arc::new(self.vhost(&name.text, block, chunk_size)));
+            }
+        }
+        vhosts
+    }
+
+    fn vhost(&mut self, name: &str, block: Block<'a>, chunk_size: u32) -> Vhost {
+        if let Some(second) = block.nodes.iter().filter(|node| node.name.text == "http_remux").nth(1) {
+            let problem = Problem::new("a vhost has at most one `http_remux`");
+            self.problems.push(problem.at(self.files.place(second.name.span)));
+        }
+        let enabled = self.switch(block, "enabled");
+        Vhost {
+            name: name.to_owned(),
+            enabled,
+            min_latency: self.switch(block, "min_latency"),
+            tcp_nodelay: self.switch(block, "tcp_nodelay"),
+            chunk_size: self.chunk_size(block).unwrap_or(chunk_size),
+            in_ack_size: self.count(block, "in_ack_size"),
+            out_ack_size: self.count(block, "out_ack_size"),
+            play: self.play(block.inner("play")),
+            publish: self.publish(block.inner("publish")),
+            http_remux: self.http_remux(block.inner("http_remux"), enabled),
+        }
+    }
+
+    fn play(&mut self, block: Block<'a>) -> Play {
+        Play {
+            gop_cache: self.switch(block, "gop_cache"),
+            gop_cache_max_frames: self.count(block, "gop_cache_max_frames"),
+            queue_length: self.duration(block, "queue_length"),
+            time_jitter: self.jitter(block),
+            atc: self.switch(block, "atc"),
+            atc_auto: self.switch(block, "atc_auto"),
+            mix_correct: self.switch(block, "mix_correct"),
+            mw_latency: self.is_set(block, "mw_latency").then(|| self.duration(block, "mw_latency")),
+            mw_msgs: self.is_set(block, "mw_msgs").then(|| self.merged_messages(block)),
+            send_min_interval: self.duration(block, "send_min_interval"),
+            reduce_sequence_header: self.switch(block, "reduce_sequence_header"),
+        }
+    }
+
+    fn jitter(&mut self, block: Block<'a>) -> Jitter {
+        let value = self.value(block, "time_jitter");
+        match value.text() {
+            "full" => Jitter::Full,
+            "zero" => Jitter::Zero,
+            "off" => Jitter::Off,
+            other => {
+                let message = format!("`{other}` is not full, zero or off: `off` counts");
+                self.warn(value.problem(self.files, 0, message));
+                Jitter::Off
+            }
+        }
+    }
+
+    fn merged_messages(&mut self, block: Block<'a>) -> u32 {
+        let count = self.count(block, "mw_msgs").unwrap_or(0);
+        if count > MOST_MERGED_MESSAGES {
+            let message = format!("`{count}` is too many: {MOST_MERGED_MESSAGES} counts");
+            self.warn(self.value(block, "mw_msgs").problem(self.files, 0, message));
+        }
+        count.min(MOST_MERGED_MESSAGES)
+    }
+
+    fn publish(&mut self, block: Block<'a>) -> Publish {
+        Publish {
+            mr: self.switch(block, "mr"),
+            mr_latency: self.duration(block, "mr_latency"),
+            first_packet_timeout: self.duration(block, "firstpkt_timeout"),
+            normal_timeout: self.duration(block, "normal_timeout"),
+            kickoff_for_idle: Some(self.duration(block, "kickoff_for_idle")).filter(|time| !time.is_zero()),
+            parse_sps: self.switch(block, "parse_sps"),
+            try_annexb_first: self.switch(block, "try_annexb_first"),
+        }
+    }
+
+    fn http_remux(&mut self, block: Block<'a>, vhost_enabled: bool) -> Option<HttpRemux> {
+        if !self.switch(block, "enabled") {
+            return None;
+        }
+        let mount = self.value(block, "mount");
+        if vhost_enabled {
+            let problem = match Path::new(mount.text()).extension().and_then(|extension| extension.to_str()) {
+                Some("flv") => None,
+                Some("ts" | "mp3" | "aac") => {
+                    Some(format!("`mount {}` is not built yet (only `.flv` is)", mount.text()))
+                }
+                _ => Some(format!("`mount {}` does not end in `.flv`", mount.text())),
+            };
+            self.problems.extend(problem.map(|message| mount.problem(self.files, 0, message)));
+        }
+        Some(HttpRemux {
+            mount: mount.text().to_owned(),
+            fast_cache: self.duration(block, "fast_cache"),
+            drop_if_not_match: self.switch(block, "drop_if_not_match"),
+            has_audio: self.switch(block, "has_audio"),
+            has_video: self.switch(block, "has_video"),
+            guess_has_av: self.switch(block, "guess_has_av"),
+        })
+    }
+
+    /// The chunk size, if there is one; an odd one is kept with a warning, as in SRS.
+    fn chunk_size(&mut self, block: Block<'a>) -> Option<u32> {
+        let value = self.value(block, "chunk_size");
+        if value.text().is_empty() {
+            return None;
+        }
+        let size = u32::try_from(self.int(&value)).unwrap_or(0).max(1);
+        if !CHUNK_SIZES.contains(&size) {
+            let (least, most) = (CHUNK_SIZES.start(), CHUNK_SIZES.end());
+            let message = format!("a chunk size should be between {least} and {most}: {size} counts");
+            self.warn(value.problem(self.files, 0, message));
+        }
+        Some(size)
+    }
+
+    /// A number of things; 0 and less mean none.
+    fn count(&mut self, block: Block<'a>, name: &str) -> Option<u32> {
+        let value = self.value(block, name);
+        u32::try_from(self.int(&value)).ok().filter(|count| *count > 0)
+    }
+
+    fn switch(&mut self, block: Block<'a>, name: &str) -> bool {
+        let value = self.value(block, name);
+        if !matches!(value.text(), "on" | "off") {
+            let counts = if value.is_on() { "on" } else { "off" };
+            let message = format!("`{}` is neither on nor off: `{counts}` counts", value.text());
+            self.warn(value.problem(self.files, 0, message));
+        }
+        value.is_on()
+    }
+
+    fn text(&mut self, block: Block<'a>, name: &str) -> String {
+        self.value(block, name).text().to_owned()
+    }
+
+    fn path(&mut self, block: Block<'a>, name: &str) -> PathBuf {
+        self.text(block, name).into()
+    }
+
+    /// A time in the unit of the directive; what is negative counts as 0.
+    fn duration(&mut self, block: Block<'a>, name: &str) -> Duration {
+        let value = self.value(block, name);
+        let whole = |number: i64| Duration::from_millis(u64::try_from(number).unwrap_or(0));
+        let time = match value.row.kind {
+            Kind::IntS => whole(self.int(&value) * 1_000),
+            Kind::IntMs => whole(self.int(&value)),
+            Kind::FloatMs => seconds(self.float(&value) / 1_000.0),
+            _ => seconds(self.float(&value)),
+        };
+        if time.is_zero() && value.text().trim_start().starts_with('-') {
+            let message = format!("`{}` is less than no time: 0 counts", value.text());
+            self.warn(value.problem(self.files, 0, message));
+        }
+        time
+    }
+
+    /// Endpoints without those another one of the list already covers: one without an address listens on
+    /// all of them.
+    fn endpoints(&mut self, block: Block<'a>, name: &str) -> Vec<Endpoint> {
+        let value = self.value(block, name);
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        for (index, text) in value.words.iter().enumerate() {
+            match value::endpoint(text) {
+                Ok((endpoint, port)) => {
+                    self.warn_inexact(&value, index, port.exact, endpoint.port);
+                    endpoints.push(endpoint);
+                }
+                Err(message) => {
+                    let problem = value.problem(self.files, index, message);
+                    self.problems.push(problem.help("write a port, `127.0.0.1:port` or `[::]:port`"));
+                }
+            }
+        }
+        let all = endpoints.clone();
+        let mut kept = 0..;
+        endpoints.retain(|endpoint| {
+            let index = kept.next().unwrap_or(0);
+            let everywhere = Endpoint { ip: None, ..*endpoint };
+            !all.iter().take(index).any(|earlier| earlier == endpoint)
+                && (endpoint.ip.is_none() || !all.contains(&everywhere))
+        });
+        endpoints
+    }
+
+    fn int(&mut self, value: &Value) -> i64 {
+        let Number { value: number, exact } = value::int(value.text());
+        self.warn_inexact(value, 0, exact, number);
+        number
+    }
+
+    fn float(&mut self, value: &Value) -> f64 {
+        let Number { value: number, exact } = value::float(value.text());
+        self.warn_inexact(value, 0, exact, number);
+        number
+    }
+
+    fn warn_inexact(&mut self, value: &Value, index: usize, exact: bool, counts: impl std::fmt::Display) {
+        if !exact {
+            let text = value.words.get(index).copied().unwrap_or_default();
+            let message =
+                format!("`{text}` is not a plain number for `{}`: {counts} counts", value.row.name());
+            self.warn(value.problem(self.files, index, message));
+        }
+    }
+
+    /// Variables speak to every vhost, but one warning is enough.
+    fn warn(&mut self, problem: Problem) {
+        if !self.warnings.contains(&problem) {
+            self.warnings.push(problem);
+        }
+    }
+
+    fn is_set(&self, block: Block<'a>, name: &str) -> bool {
+        !self.value(block, name).is_default()
+    }
+
+    fn value(&self, block: Block<'a>, name: &str) -> Value<'a> {
+        Value::of(row(block.path, name), block.nodes, self.env)
+    }
+}
+
+/// The row of a directive this loader reads.
+fn row(block: &str, name: &str) -> &'static Directive {
+    match directives::child(block, name) {
+        Some(row) => row,
+        None => unreachable!("`{name}` in `{}` is read but not listed", inside(block)),
+    }
+}
+
+/// Seconds as a duration between 0 and 68 years, so that it can be added to any clock.
+fn seconds(number: f64) -> Duration {
+    Duration::from_secs_f64(number.clamp(0.0, i32::MAX.into()))
+}

@@ -1,0 +1,296 @@
+//! The configuration: SRS's file format, command line variables and defaults, read once into an immutable
+//! [`Config`]. Everything that reads a configuration file or an `SRS_` variable belongs here; everything
+//! that acts on a setting does not.
+//!
+//! The way of a file: [`lexer`] → [`tree`] (with includes) → [`legacy`] spellings → `check` → `load`.
+
+mod check;
+pub mod directives;
+mod environment;
+pub mod legacy;
+pub mod lexer;
+mod load;
+mod report;
+pub mod tree;
+mod value;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use environment::Environment;
+pub use load::Source;
+pub use report::{Error, Place, Problem};
+pub use value::Endpoint;
+
+/// Everything that is configured. Made by [`Config::load`], never changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// RTMP endpoints; empty only without a file or with RTMPS alone.
+    pub listen: Vec<Endpoint>,
+    /// RTMP over TLS, if it is on.
+    pub rtmps: Option<Tls>,
+    /// RTMP chunk size of vhosts that set none, in bytes, at least 1.
+    pub chunk_size: u32,
+    /// TCP connections served at once, at least 1.
+    pub max_connections: u32,
+    /// Lock file with the process id.
+    pub pid: PathBuf,
+    /// Name of this server; none makes one up and keeps it beside [`Self::pid`].
+    pub server_id: Option<String>,
+    /// The log.
+    pub log: Log,
+    /// Least time between two status lines of a connection.
+    pub pithy_print: Duration,
+    /// Directory to change to.
+    pub work_dir: PathBuf,
+    /// Whether clients without a peer address are dropped without an error in the log.
+    pub empty_ip_ok: bool,
+    /// Management API, if it is on.
+    pub http_api: Option<HttpApi>,
+    /// HTTP streaming and files, if they are on.
+    pub http_server: Option<HttpServer>,
+    /// Figures of the machine.
+    pub stats: Stats,
+    /// Vhosts in file order, each name once; see [`Config::vhost`].
+    pub vhosts: Vec<Arc<Vhost>>,
+    /// What was tolerated, to be logged at start.
+    pub warnings: Vec<Problem>,
+}
+
+/// Endpoints with a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Endpoints, at least one.
+    pub listen: Vec<Endpoint>,
+    /// Private key, PEM.
+    pub key: PathBuf,
+    /// Certificate chain, PEM.
+    pub cert: PathBuf,
+}
+
+/// The log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Where it goes.
+    pub tank: Tank,
+    /// The least level logged.
+    pub level: Level,
+    /// The file, if it goes to a file.
+    pub file: PathBuf,
+    /// UTC instead of local time.
+    pub utc: bool,
+}
+
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tank {
+    /// Standard output.
+    Console,
+    /// [`Log::file`].
+    File,
+}
+
+/// Levels of the log by their usual names (SRS's old `verbose`, `info`, `trace` are `Trace`, `Debug`, `Info`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Everything.
+    Trace,
+    /// For developers.
+    Debug,
+    /// The default.
+    Info,
+    /// What looks wrong.
+    Warn,
+    /// What is wrong.
+    Error,
+    /// Nothing at all; an unknown word means this.
+    Off,
+}
+
+/// Management API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpApi {
+    /// Endpoints, at least one.
+    pub listen: Vec<Endpoint>,
+    /// Shown by the API only; [`HttpServer::crossdomain`] decides.
+    pub crossdomain: bool,
+}
+
+/// HTTP streaming and files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpServer {
+    /// Endpoints, at least one.
+    pub listen: Vec<Endpoint>,
+    /// Directory of static files.
+    pub dir: PathBuf,
+    /// Whether CORS headers are sent on all HTTP services.
+    pub crossdomain: bool,
+}
+
+/// Figures of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Whether they are collected.
+    pub enabled: bool,
+    /// Index of the server's own address among the local ones, IPv4 first.
+    pub network: usize,
+    /// Block devices to count; none are counted if empty.
+    pub disk: Vec<String>,
+}
+
+/// Settings for one host name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vhost {
+    /// Host name, or [`DEFAULT_VHOST`].
+    pub name: String,
+    /// Off: clients are refused.
+    pub enabled: bool,
+    /// Pass each packet on at once.
+    pub min_latency: bool,
+    /// TCP_NODELAY on client sockets.
+    pub tcp_nodelay: bool,
+    /// RTMP chunk size in bytes, at least 1.
+    pub chunk_size: u32,
+    /// Bytes after which a publisher that never asks is acknowledged; none waits to be asked.
+    pub in_ack_size: Option<u32>,
+    /// Acknowledgement window asked of clients in bytes; none asks for none.
+    pub out_ack_size: Option<u32>,
+    /// Players.
+    pub play: Play,
+    /// Publishers.
+    pub publish: Publish,
+    /// Live streams over HTTP, if they are on.
+    pub http_remux: Option<HttpRemux>,
+}
+
+/// Players of a vhost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Play {
+    /// Keep the last group of pictures.
+    pub gop_cache: bool,
+    /// Most packets in that cache; none has no limit.
+    pub gop_cache_max_frames: Option<u32>,
+    /// A player further behind skips ahead.
+    pub queue_length: Duration,
+    /// Correction of timestamps.
+    pub time_jitter: Jitter,
+    /// Keep the publisher's absolute timestamps.
+    pub atc: bool,
+    /// Switch `atc` on when the metadata asks for it.
+    pub atc_auto: bool,
+    /// Order audio and video to one rising timeline.
+    pub mix_correct: bool,
+    /// How long packets are gathered; none if not set, then the server adapts.
+    pub mw_latency: Option<Duration>,
+    /// How many packets are gathered, at most 128; none if not set, then the server adapts.
+    pub mw_msgs: Option<u32>,
+    /// Least time between two packets.
+    pub send_min_interval: Duration,
+    /// Do not repeat unchanged sequence headers.
+    pub reduce_sequence_header: bool,
+}
+
+/// Correction of timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jitter {
+    /// Monotonic and from zero.
+    Full,
+    /// From zero.
+    Zero,
+    /// None.
+    Off,
+}
+
+/// Publishers of a vhost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Publish {
+    /// Merged read.
+    pub mr: bool,
+    /// How long packets are gathered then.
+    pub mr_latency: Duration,
+    /// Time limit for the first packet.
+    pub first_packet_timeout: Duration,
+    /// Time limit between later packets.
+    pub normal_timeout: Duration,
+    /// Drop a publisher that has had no player for this long; none never does.
+    pub kickoff_for_idle: Option<Duration>,
+    /// Read the picture size out of the SPS.
+    pub parse_sps: bool,
+    /// Guess Annex B before length-prefixed NAL units.
+    pub try_annexb_first: bool,
+}
+
+/// Live streams over HTTP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpRemux {
+    /// Address with `[vhost]`, `[app]`, `[stream]`, ending in `.flv`.
+    pub mount: String,
+    /// Audio sent at once when a player joins.
+    pub fast_cache: Duration,
+    /// Drop packets of a kind the header says is absent.
+    pub drop_if_not_match: bool,
+    /// The header says there is audio.
+    pub has_audio: bool,
+    /// The header says there is video.
+    pub has_video: bool,
+    /// Find both out from the stream instead.
+    pub guess_has_av: bool,
+}
+
+/// Name of the vhost that serves host names without a block of their own.
+pub const DEFAULT_VHOST: &str = "__defaultVhost__";
+
+impl Config {
+    /// The vhost that serves clients who ask for `name`: the one of that name, else the default one. None if
+    /// they must be refused, because there is neither or because it is off.
+    pub fn vhost(&self, name: &str) -> Option<&Arc<Vhost>> {
+        let of = |name: &str| self.vhosts.iter().find(|vhost| vhost.name == name);
+        of(name).or_else(|| of(DEFAULT_VHOST)).filter(|vhost| vhost.enabled)
+    }
+
+    /// Whether the API is served on the endpoints of the HTTP server.
+    pub fn api_shares_http_server(&self) -> bool {
+        matches!((&self.http_api, &self.http_server), (Some(api), Some(http)) if api.listen == http.listen)
+    }
+
+    /// Whether this machine can do what is asked; `open_files` is the process's limit of open files and
+    /// `addresses` the number of local IP addresses.
+    ///
+    /// # Errors
+    /// What the machine lacks.
+    pub fn check_machine(&self, open_files: u64, addresses: usize) -> Result<(), Box<Error>> {
+        let mut problems = Vec::new();
+        let wanted = u64::from(self.max_connections) + RESERVED_FILES;
+        if wanted >= open_files {
+            let message = format!(
+                "`max_connections {}` needs more than {wanted} open files, the limit is {open_files}",
+                self.max_connections
+            );
+            let enough = (u64::from(self.max_connections) * 10).max(10_000);
+            problems.push(Problem::new(message).help(format!("raise it with `ulimit -HSn {enough}`")));
+        }
+        if self.stats.network > 0 && self.stats.network >= addresses {
+            let network = self.stats.network;
+            let message =
+                format!("`stats {{ network {network} }}`: there are only {addresses} local addresses");
+            problems.push(Problem::new(message).help("they are counted from 0"));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Error::many(problems)) }
+    }
+}
+
+/// Files a server needs besides its connections.
+const RESERVED_FILES: u64 = 128;
+
+/// Reads any bytes as a configuration; must never panic.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    match Config::parse("fuzz.conf", data, &Environment::default()) {
+        Ok(config) => {
+            config.vhost("x");
+            config.warnings.iter().for_each(|warning| drop(warning.to_string()));
+        }
+        Err(error) => drop(error.to_string()),
+    }
+}

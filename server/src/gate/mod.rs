@@ -1,0 +1,182 @@
+//! The one door. Every protocol asks here before any media flows; vhost rules, limits, security, tokens, callbacks and
+//! cluster look-up live behind it and nowhere else, in this order. What it hands out is released by `Drop`, so that no path forgets.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use hub::{Broadcast, Hub, Publication, Rules, StreamKey};
+use media::{Frame, Kind as MediaKind, Tracks};
+
+use crate::config::{Config, Vhost};
+use crate::session::{Cid, Entry, Kind, Roll, Seat, Session};
+
+/// Somebody wants to publish or play.
+pub struct Ask<'a> {
+    /// Who.
+    pub session: &'a Arc<Session>,
+    /// What.
+    pub kind: Kind,
+    /// The vhost as the client named it; the gate finds the configured one.
+    pub vhost: &'a str,
+    /// The application.
+    pub app: &'a str,
+    /// The stream.
+    pub stream: &'a str,
+    /// The name for the lists, if it is not `stream` (HTTP players carry the extension).
+    pub name: &'a str,
+    /// The page that embeds the player.
+    pub page_url: &'a str,
+    /// The Flash file that plays.
+    pub swf_url: &'a str,
+    /// The tcUrl.
+    pub tc_url: &'a str,
+}
+
+/// Why somebody may not. Each protocol says it in its own tongue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such vhost, or it is switched off.
+    NoVhost(String),
+    /// Another client publishes this stream.
+    Busy(Option<Cid>),
+    /// The request cannot be granted as it stands; the reason.
+    Denied(String),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoVhost(name) => write!(f, "vhost {name} is not served here"),
+            Self::Busy(Some(cid)) => write!(f, "stream busy: client {cid} publishes it already"),
+            Self::Busy(None) => f.write_str("stream busy: another client publishes it already"),
+            Self::Denied(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// See the module.
+pub struct Gate {
+    config: Arc<Config>,
+    hub: Hub,
+    roll: Arc<Roll>,
+}
+
+impl Gate {
+    /// A gate that follows this configuration.
+    pub fn new(config: Arc<Config>, roll: Arc<Roll>) -> Self {
+        Self { config, hub: Hub::default(), roll }
+    }
+
+    /// The vhost that serves requests for `name`: the one of that name, else the default one.
+    pub fn vhost(&self, name: &str) -> Result<Arc<Vhost>, Refused> {
+        self.config.vhost(name).cloned().ok_or_else(|| Refused::NoVhost(name.to_owned()))
+    }
+
+    /// All configured vhosts.
+    pub fn vhosts(&self) -> &[Arc<Vhost>] {
+        &self.config.vhosts
+    }
+
+    /// Admits a publisher.
+    pub async fn publish(&self, ask: Ask<'_>) -> Result<Publishing, Refused> {
+        let vhost = self.vhost(ask.vhost)?;
+        let broadcast = self.open(&ask, &vhost)?;
+        let publication = broadcast.publish().map_err(|hub::Busy| Refused::Busy(self.publisher(&broadcast)))?;
+        let seat = self.seat(&ask, &broadcast);
+        Ok(Publishing { publication, seat, vhost, roll: self.roll.clone() })
+    }
+
+    /// Admits a player.
+    pub async fn play(&self, ask: Ask<'_>) -> Result<Playing, Refused> {
+        let vhost = self.vhost(ask.vhost)?;
+        let broadcast = self.open(&ask, &vhost)?;
+        let seat = self.seat(&ask, &broadcast);
+        Ok(Playing { broadcast, vhost, _seat: seat })
+    }
+
+    /// The application under which a stream of this name is live in the vhost.
+    pub fn app_of(&self, vhost: &Vhost, stream: &str) -> Option<String> {
+        let live = self.hub.live();
+        let found = live.iter().find(|b| b.key().vhost == vhost.name && b.key().stream == stream)?;
+        Some(found.key().app.clone())
+    }
+
+    fn open(&self, ask: &Ask<'_>, vhost: &Vhost) -> Result<Arc<Broadcast>, Refused> {
+        if ask.stream.is_empty() {
+            return Err(Refused::Denied("the stream has no name".into()));
+        }
+        let key = StreamKey { vhost: vhost.name.clone(), app: ask.app.into(), stream: ask.stream.into() };
+        Ok(self.hub.open(&key, &rules(vhost)))
+    }
+
+    fn seat(&self, ask: &Ask<'_>, broadcast: &Arc<Broadcast>) -> Seat {
+        self.roll.seat(Entry {
+            session: ask.session,
+            kind: ask.kind,
+            broadcast,
+            name: if ask.name.is_empty() { ask.stream } else { ask.name },
+            page_url: ask.page_url,
+            swf_url: ask.swf_url,
+            tc_url: ask.tc_url,
+        })
+    }
+
+    fn publisher(&self, broadcast: &Broadcast) -> Option<Cid> {
+        let streams = self.roll.streams();
+        let (stream, _) = streams.iter().find(|(s, _)| s.key == *broadcast.key())?;
+        stream.publisher().map(|(cid, _)| cid)
+    }
+}
+
+/// What the vhost says about keeping a stream's past.
+pub fn rules(vhost: &Vhost) -> Rules {
+    Rules { gop_cache: vhost.play.gop_cache, gop_max_frames: vhost.play.gop_cache_max_frames.unwrap_or(0) as usize }
+}
+
+/// The right to publish. Dropping it ends the publication and leaves the lists.
+pub struct Publishing {
+    publication: Publication,
+    seat: Seat,
+    vhost: Arc<Vhost>,
+    roll: Arc<Roll>,
+}
+
+impl Publishing {
+    /// The vhost's rules.
+    pub fn vhost(&self) -> &Arc<Vhost> {
+        &self.vhost
+    }
+
+    /// The stream.
+    pub fn broadcast(&self) -> &Arc<Broadcast> {
+        self.publication.broadcast()
+    }
+
+    /// See [`Publication::tracks`].
+    pub fn tracks(&mut self, tracks: Tracks) {
+        self.publication.tracks(tracks);
+    }
+
+    /// See [`Publication::write`].
+    pub fn write(&mut self, frame: &Frame) {
+        if frame.track.kind == MediaKind::Video {
+            self.seat.client().stream.frames.fetch_add(1, Relaxed);
+        }
+        self.publication.write(frame);
+    }
+
+    /// How many clients play it.
+    pub fn players(&self) -> usize {
+        self.roll.players(&self.seat.client().stream)
+    }
+}
+
+/// The right to play. Dropping it leaves the lists.
+pub struct Playing {
+    /// The stream.
+    pub broadcast: Arc<Broadcast>,
+    /// The vhost's rules.
+    pub vhost: Arc<Vhost>,
+    _seat: Seat,
+}

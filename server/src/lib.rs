@@ -1,0 +1,23 @@
+//! Oxcast, the server: sockets and policy around the pure protocol crates. The binary only reads its
+//! arguments and runs what is here.
+
+mod api;
+mod app;
+pub mod cli;
+pub mod config;
+mod form;
+mod gate;
+mod log;
+mod net;
+mod process;
+mod protocol;
+mod session;
+
+pub use app::run;
+pub use cli::{SIGNATURE, VERSION};
+
+/// Where the project lives, for those who ask the server about itself.
+const HOME: &str = "https://oxcast.dev";
+
+/// Who made it.
+const AUTHORS: &str = "The Oxcast authors";

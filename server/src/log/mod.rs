@@ -1,0 +1,280 @@
+//! The log: `tracing` events as lines of SRS's format, each with the context id of its connection. Lines go through a
+//! bounded queue to a thread of their own, so that a slow disk or pipe never holds up a core. What is worth a line is
+//! decided where it happens, not here.
+
+mod line;
+mod queue;
+mod tank;
+
+use std::io;
+use std::path::PathBuf;
+
+use jiff::tz::TimeZone;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id};
+use tracing::subscriber::Interest;
+use tracing::{Event, Metadata, Span, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::config::{Level, Tank as Kind};
+use crate::session::Cid;
+use line::Style;
+use queue::{Queue, Writer};
+use tank::Tank;
+
+/// How to log.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to.
+    pub tank: Kind,
+    /// The least level that our own code logs; that of libraries is at least `Warn`.
+    pub level: Level,
+    /// The file, if the tank is one. It is appended to; missing directories are made.
+    pub file: PathBuf,
+    /// UTC instead of local time.
+    pub utc: bool,
+    /// The process id for each line.
+    pub pid: u32,
+    /// The context id of what no connection causes.
+    pub main_cid: Cid,
+}
+
+/// The running log. Dropping it writes out what is queued; later events are lost.
+pub struct Log(Writer);
+
+/// Starts the log of this process. Daemons call it after their last fork, since the writing thread would not survive one.
+///
+/// # Errors
+/// When the file cannot be opened, the thread cannot be started, or the process logs already.
+pub fn start(options: Options) -> io::Result<Log> {
+    let (subscriber, log) = build(options)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+    Ok(log)
+}
+
+impl Log {
+    /// Opens the file anew, after it was moved away. If that fails, the old one stays in use.
+    pub fn reopen(&self) {
+        self.0.reopen();
+    }
+}
+
+/// The span of a connection: events inside carry its context id.
+pub fn span(cid: Cid) -> Span {
+    // At the highest level, so that no configured level takes the id off the lines that remain.
+    tracing::error_span!("connection", %cid)
+}
+
+fn build(options: Options) -> io::Result<(impl Subscriber + Send + Sync, Log)> {
+    let tank = match options.tank {
+        Kind::Console => Tank::console(),
+        Kind::File => Tank::file(options.file)?,
+    };
+    let zone = if options.utc { TimeZone::UTC } else { TimeZone::system() };
+    let style = Style { zone, pid: options.pid };
+    let (queue, writer) = queue::start(tank, style.clone(), options.main_cid)?;
+    let lines = Lines { level: filter(options.level), style, main_cid: options.main_cid, queue };
+    Ok((tracing_subscriber::registry().with(lines), Log(writer)))
+}
+
+fn filter(level: Level) -> LevelFilter {
+    match level {
+        Level::Trace => LevelFilter::TRACE,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Info => LevelFilter::INFO,
+        Level::Warn => LevelFilter::WARN,
+        Level::Error => LevelFilter::ERROR,
+        Level::Off => LevelFilter::OFF,
+    }
+}
+
+/// The layer that turns events into lines.
+struct Lines {
+    level: LevelFilter,
+    style: Style,
+    main_cid: Cid,
+    queue: Queue,
+}
+
+impl Lines {
+    fn wants(&self, metadata: &Metadata<'_>) -> bool {
+        let ours = matches!(metadata.target().split("::").next(), Some("server" | "oxcast"));
+        let level = if ours { self.level } else { self.level.min(LevelFilter::WARN) };
+        *metadata.level() <= level
+    }
+}
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if self.wants(metadata) { Interest::always() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        self.wants(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level)
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut found = Found(None);
+        attributes.record(&mut found);
+        if let (Some(cid), Some(span)) = (found.0, context.span(id)) {
+            span.extensions_mut().insert(cid);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut scope = context.event_scope(event).into_iter().flatten();
+        let cid = scope.find_map(|span| span.extensions().get::<Cid>().copied()).unwrap_or(self.main_cid);
+        self.queue.push(self.style.line(event, cid));
+    }
+}
+
+/// The `cid` field of a span.
+struct Found(Option<Cid>);
+
+impl Visit for Found {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "cid" {
+            self.0 = format!("{value:?}").parse().ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    fn options(file: &Path, level: Level) -> Options {
+        let main_cid = "main0000".parse().unwrap();
+        Options { tank: Kind::File, level, file: file.into(), utc: true, pid: 77, main_cid }
+    }
+
+    fn file() -> PathBuf {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("oxcast-log-{}-{n}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        directory.join("objs/oxcast.log")
+    }
+
+    /// What `work` logs, without the times.
+    fn logged(level: Level, work: impl FnOnce()) -> Vec<String> {
+        let file = file();
+        let (subscriber, log) = build(options(&file, level)).unwrap();
+        tracing::subscriber::with_default(subscriber, work);
+        drop(log);
+        let text = fs::read_to_string(&file).unwrap();
+        text.lines().map(|line| line[25..].to_owned()).collect()
+    }
+
+    #[test]
+    fn lines_are_srs_lines() {
+        let cid: Cid = "abcd1234".parse().unwrap();
+        let lines = logged(Level::Info, || {
+            tracing::info!("ready");
+            tracing::debug!("not shown");
+            span(cid).in_scope(|| {
+                tracing::info!(clients = 3, name = "x y", "hello {}", 1);
+                tracing::warn!("odd");
+                tracing::error!(errno = 32, "cannot send");
+            });
+            tracing::warn!(errno = 11, "later");
+            tracing::info!("again");
+        });
+        let want = [
+            "[INFO][77][main0000] ready",
+            "[INFO][77][abcd1234] hello 1 clients=3 name=\"x y\"",
+            "[WARN][77][abcd1234][0] odd",
+            "[ERROR][77][abcd1234][32] cannot send (Broken pipe)",
+            "[WARN][77][main0000][11] later",
+            "[INFO][77][main0000] again",
+        ];
+        assert_eq!(lines, want);
+    }
+
+    #[test]
+    fn the_time_has_its_form() {
+        let file = file();
+        let (subscriber, log) = build(options(&file, Level::Info)).unwrap();
+        tracing::subscriber::with_default(subscriber, || tracing::info!("now"));
+        drop(log);
+        let text = fs::read_to_string(&file).unwrap();
+        let time: jiff::civil::DateTime = text[1..24].parse().unwrap();
+        let now = jiff::Timestamp::now().to_zoned(TimeZone::UTC).datetime();
+        assert!((now - time).get_seconds().abs() < 60, "{text}");
+        assert_eq!((&text[0..1], &text[11..12], &text[20..21], &text[24..25]), ("[", " ", ".", "]"));
+    }
+
+    #[test]
+    fn nobody_forges_lines() {
+        let evil = "x\n[2026-01-01 00:00:00.000][INFO][1][root] \x1b[2J\u{2028}";
+        let lines = logged(Level::Trace, || tracing::trace!(stream = evil, "play {evil}"));
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].starts_with("[TRACE][77][main0000] play x\\n[2026"), "{}", lines[0]);
+        assert!(lines[0].contains("\\u{1b}[2J\\u{2028}") && !lines[0].contains('\x1b'));
+    }
+
+    #[test]
+    fn long_lines_are_cut() {
+        let long = "ä".repeat(10_000);
+        let lines = logged(Level::Info, || tracing::info!("{long} end"));
+        let whole = lines[0].len() + 25 + 1;
+        assert!((8_180..=8_192).contains(&whole) && lines[0].ends_with("ä…"), "{whole}");
+    }
+
+    #[test]
+    fn levels_and_libraries() {
+        let all = || {
+            tracing::trace!("a");
+            tracing::info!(target: "oxcast::app", "b");
+            tracing::info!(target: "hyper::proto", "c");
+            tracing::warn!(target: "hyper::proto", "d");
+            tracing::info!(target: "serverless", "e");
+            tracing::error!("f");
+        };
+        let messages =
+            |level| -> String { logged(level, all).iter().filter_map(|line| line.chars().last()).collect() };
+        assert_eq!(messages(Level::Trace), "abdf");
+        assert_eq!(messages(Level::Info), "bdf");
+        assert_eq!(messages(Level::Error), "f");
+        assert_eq!(messages(Level::Off), "");
+    }
+
+    #[test]
+    fn a_span_keeps_its_id_at_every_level() {
+        let cid: Cid = "abcd1234".parse().unwrap();
+        let lines = logged(Level::Error, || span(cid).in_scope(|| tracing::error!("x")));
+        assert_eq!(lines, ["[ERROR][77][abcd1234][0] x"]);
+    }
+
+    #[test]
+    fn rotation() {
+        let file = file();
+        let moved = file.with_extension("1");
+        let (subscriber, log) = build(options(&file, Level::Info)).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("one");
+            while fs::metadata(&file).unwrap().len() == 0 {
+                std::thread::yield_now();
+            }
+            fs::rename(&file, &moved).unwrap();
+            log.reopen();
+            while !file.exists() {
+                std::thread::yield_now();
+            }
+            tracing::info!("two");
+        });
+        drop(log);
+        assert!(fs::read_to_string(&moved).unwrap().ends_with("one\n"));
+        assert!(fs::read_to_string(&file).unwrap().ends_with("two\n"));
+    }
+}

@@ -1,0 +1,39 @@
+//! The binary: arguments and environment to configuration to a running server.
+
+use std::process::ExitCode;
+
+use server::cli::{self, Action};
+use server::config::{Config, Environment};
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let env = Environment::of_process();
+    let action = match cli::parse(std::env::args_os(), &env) {
+        Ok(action) => action,
+        Err(refused) => {
+            eprintln!("{refused}");
+            return ExitCode::from(cli::REFUSED);
+        }
+    };
+    match action {
+        Action::Print(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Action::Test(source) => {
+            let (text, status) = cli::test(&source, &env);
+            print!("{text}");
+            ExitCode::from(status)
+        }
+        Action::Run(source) => match Config::load(&source, &env) {
+            Ok(config) => server::run(config),
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::from(error.exit_status())
+            }
+        },
+    }
+}

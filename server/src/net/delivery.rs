@@ -1,0 +1,165 @@
+//! A delivery: one player's way from the first unit it gets to the last.
+//!
+//! It walks from the newest keyframe to the live edge at the speed of the socket, rides the fan from there, and walks
+//! again whenever the socket is full.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hub::{Reader, Taken};
+use media::{Micros, Stamped};
+
+use super::fan::Ride;
+use super::framing::MAX_HEAD;
+use super::{Core, Followed, Framing, Outbox, Wire};
+
+/// A step of the walk takes about this many bytes.
+const STEP: usize = 64 << 10;
+
+/// See the module.
+pub struct Delivery<W: Wire> {
+    core: Rc<Core>,
+    followed: Rc<Followed<W::Unit>>,
+    reader: Reader<W::Unit>,
+    outbox: Rc<Outbox>,
+    framing: Framing,
+    wire: W,
+    ride: Option<Ride<W>>,
+    /// `send_min_interval`: units go one by one, so far apart.
+    gap: Duration,
+    /// The most media time to deliver, and when it started.
+    limit: Option<Micros>,
+    started: Option<Micros>,
+    publisher: (bool, u32),
+}
+
+/// Why a delivery came to a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// The publisher left, or another took over. What it had sent has been delivered; running on delivers what comes next.
+    PublisherLeft,
+    /// As much as was asked for has been delivered.
+    Limit,
+}
+
+impl<W: Wire> Delivery<W> {
+    /// A delivery that starts where the reader stands.
+    pub fn new(
+        core: Rc<Core>,
+        followed: Rc<Followed<W::Unit>>,
+        reader: Reader<W::Unit>,
+        outbox: Rc<Outbox>,
+        framing: Framing,
+        wire: W,
+    ) -> Self {
+        let publisher = followed.relay.publisher();
+        Self { core, followed, reader, outbox, framing, wire, ride: None, gap: Duration::ZERO, limit: None, started: None, publisher }
+    }
+
+    /// Sends units one by one, at least `gap` apart.
+    pub fn with_gap(mut self, gap: Duration) -> Self {
+        self.gap = gap;
+        self
+    }
+
+    /// Delivers no more than so much media time.
+    pub fn with_limit(mut self, limit: Micros) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Gets off the fan, if it rides. What was sent so far stands; nothing more is sent until [`Delivery::run`] goes on.
+    /// Meanwhile the player's wire may be changed.
+    pub fn pause(&mut self) -> &mut W {
+        if let Some(ride) = self.ride.take() {
+            self.wire = ride.leave();
+        }
+        &mut self.wire
+    }
+
+    /// Delivers until there is a reason to stop, or the connection breaks. May be dropped and called again at any
+    /// time.
+    pub async fn run(&mut self) -> io::Result<Done> {
+        let mut units = Vec::new();
+        loop {
+            if let Some(ride) = &self.ride {
+                let end = poll_fn(|cx| ride.poll_end(cx)).await;
+                self.pause();
+                end?;
+            }
+            self.outbox.clear().await?;
+            let step = if self.gap.is_zero() { STEP } else { 0 };
+            let taken = self.reader.take(step, &mut units);
+            self.count_skips();
+            match taken {
+                Taken::Units => {
+                    let over = self.cut(&mut units);
+                    self.send(&units)?;
+                    units.clear();
+                    if over {
+                        return Ok(Done::Limit);
+                    }
+                    if !self.gap.is_zero() {
+                        tokio::time::sleep(self.gap).await;
+                    } else {
+                        tokio::task::consume_budget().await;
+                    }
+                }
+                Taken::Edge => {
+                    let publisher = self.followed.relay.publisher();
+                    let was = std::mem::replace(&mut self.publisher, publisher);
+                    if was.0 && was != publisher {
+                        return Ok(Done::PublisherLeft);
+                    }
+                    if self.gap.is_zero() && self.limit.is_none() && self.outbox.is_direct() && self.reader.may_ride() {
+                        units = Vec::new();
+                        let fan = self.followed.fan(&self.wire);
+                        let ticket = self.reader.ride();
+                        self.ride = Some(fan.ride(ticket, self.outbox.clone(), self.framing, self.wire.clone()));
+                    } else {
+                        poll_fn(|cx| self.reader.poll_more(cx, publisher)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, units: &[Stamped<W::Unit>]) -> io::Result<()> {
+        let Self { core, outbox, framing, wire, .. } = self;
+        core.with_write_buffer(|bytes| {
+            units.iter().for_each(|unit| wire.lay(unit, bytes));
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            let mut head = [0; MAX_HEAD];
+            let n = framing.head(bytes.len(), &mut head);
+            let parts = [&head[..n], &bytes[..], framing.tail()];
+            let mut went = outbox.offer(&parts.map(IoSlice::new))?;
+            for part in parts {
+                outbox.hold(Bytes::copy_from_slice(&part[went.min(part.len())..]));
+                went = went.saturating_sub(part.len());
+            }
+            Ok(())
+        })
+    }
+
+    /// Cuts off what is over the limit, if anything is.
+    fn cut(&mut self, units: &mut Vec<Stamped<W::Unit>>) -> bool {
+        let (Some(limit), Some(first)) = (self.limit, units.first()) else { return false };
+        let start = *self.started.get_or_insert(first.time);
+        let fit = units.iter().position(|unit| unit.time - start > limit);
+        units.truncate(fit.unwrap_or(units.len()));
+        fit.is_some()
+    }
+
+    fn count_skips(&mut self) {
+        let skipped = self.reader.take_skipped();
+        if skipped > 0 {
+            self.outbox.session().counters.add_skipped(skipped);
+            tracing::warn!("too slow: skipped {skipped} units to the newest keyframe");
+        }
+    }
+}

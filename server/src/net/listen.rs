@@ -1,0 +1,170 @@
+//! Listening: every core binds the same addresses, and the kernel spreads the connections over them.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// This many connections over the limit may be told so; more are closed without a word.
+const REFUSALS: usize = 64;
+
+/// An address to listen at: bound once at the start, so that the port is ours or the start fails; then
+/// bound again by each core.
+pub struct Listener {
+    address: SocketAddr,
+    /// Holds the port until the cores listen. It never listens itself, so the kernel gives it no connections.
+    _bound: Socket,
+}
+
+impl Listener {
+    /// Takes the address. Without `ip`, all addresses of IPv6 and IPv4, or of IPv4 alone where there is no IPv6. Port 0 takes a free one.
+    pub fn bind(ip: Option<IpAddr>, port: u16) -> io::Result<Self> {
+        let at = |ip| SocketAddr::new(ip, port);
+        let taken = match ip {
+            Some(ip) => take(at(ip)),
+            None => match take(at(Ipv6Addr::UNSPECIFIED.into())) {
+                Err(e) if e.kind() != io::ErrorKind::AddrInUse => take(at(Ipv4Addr::UNSPECIFIED.into())),
+                taken => taken,
+            },
+        };
+        let wanted = ip.map_or_else(|| port.to_string(), |ip| at(ip).to_string());
+        taken.map_err(|e| io::Error::new(e.kind(), format!("cannot listen at {wanted}: {e}")))
+    }
+
+    /// The address, with the port that was taken.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// One more listening socket at this address, for one core. Needs a runtime.
+    pub fn listen(&self) -> io::Result<TcpListener> {
+        let socket = socket(self.address)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&self.address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(StdListener::from(socket))
+    }
+}
+
+fn take(address: SocketAddr) -> io::Result<Listener> {
+    // Without SO_REUSEPORT this fails if anybody listens there, another server of ours included.
+    let probe = socket(address)?;
+    probe.bind(&address.into())?;
+    probe.listen(1)?;
+    let mut address = address;
+    if let Some(local) = probe.local_addr()?.as_socket() {
+        address.set_port(local.port());
+    }
+    drop(probe);
+    let bound = socket(address)?;
+    bound.set_reuse_port(true)?;
+    bound.bind(&address.into())?;
+    Ok(Listener { address, _bound: bound })
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    // Accepted sockets inherit it: half-open connections are found without traffic of ours.
+    socket.set_keepalive(true)?;
+    Ok(socket)
+}
+
+/// Counts connections against `max_connections`.
+#[derive(Debug)]
+pub struct Door {
+    inside: AtomicUsize,
+    limit: usize,
+}
+
+/// How a connection got in; dropping it makes room.
+pub struct Pass {
+    door: Arc<Door>,
+    /// It is over the limit and is to be told so.
+    pub full: bool,
+}
+
+impl Door {
+    /// A door for so many.
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { inside: AtomicUsize::new(0), limit })
+    }
+
+    /// Lets a connection in; `None` when there is no room even to refuse it with words.
+    pub fn enter(self: &Arc<Self>) -> Option<Pass> {
+        let before = self.inside.fetch_add(1, Ordering::Relaxed);
+        let pass = Pass { door: self.clone(), full: before >= self.limit };
+        (before < self.limit + REFUSALS).then_some(pass)
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.door.inside.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Accepts for ever; `serve` must not wait.
+pub async fn accept(listener: TcpListener, door: Arc<Door>, mut serve: impl FnMut(TcpStream, SocketAddr, Pass)) {
+    loop {
+        match listener.accept().await {
+            Ok((tcp, peer)) => match door.enter() {
+                Some(pass) => serve(tcp, canonical(peer), pass),
+                None => tracing::warn!("{peer}: closed, over max_connections {}", door.limit),
+            },
+            // Out of files or memory: those inside need what is left.
+            Err(e) => {
+                tracing::error!("accept: {e}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// IPv4 peers of an IPv6 socket under their IPv4 address.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_in_use_is_refused_even_to_ourselves() {
+        let first = Listener::bind(Some(Ipv4Addr::LOCALHOST.into()), 0).unwrap();
+        let listening = first.listen().unwrap();
+        let port = first.address().port();
+        let second = Listener::bind(Some(Ipv4Addr::LOCALHOST.into()), port);
+        assert_eq!(second.err().map(|e| e.kind()), Some(io::ErrorKind::AddrInUse));
+        drop(listening);
+    }
+
+    #[tokio::test]
+    async fn cores_share_a_port() {
+        let listener = Listener::bind(None, 0).unwrap();
+        let (a, b) = (listener.listen().unwrap(), listener.listen().unwrap());
+        assert_eq!(a.local_addr().unwrap(), b.local_addr().unwrap());
+    }
+
+    #[test]
+    fn the_door_tells_when_it_is_full() {
+        let door = Door::new(1);
+        let first = door.enter().unwrap();
+        assert!(!first.full);
+        assert!(door.enter().unwrap().full);
+        drop(first);
+        assert!(!door.enter().unwrap().full);
+    }
+}

@@ -1,0 +1,5 @@
+//! Protocols: each turns sockets into pure sessions and back. A protocol knows the gate and `net`, and no other
+//! protocol.
+
+pub mod http_live;
+pub mod rtmp;

@@ -1,0 +1,147 @@
+//! Publishing over RTMP.
+
+use std::time::Duration;
+
+use ::rtmp::{Event, Media, MediaKind, Publish, PublishKind};
+use formats::flv::{Demux, DemuxOptions, Demuxed, TagKind};
+use media::{Frame, Interleaver};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::link::{Deadline, Ended};
+use super::{Client, publish_code};
+use crate::config::Vhost;
+use crate::gate::Publishing;
+use crate::session::Kind;
+
+impl Client {
+    /// Serves a publisher until it stops (then the connection may publish or play again) or is gone.
+    pub(super) async fn publish(&mut self, publish: Publish) -> Result<(), Ended> {
+        let kind = match publish.kind {
+            PublishKind::Fmle => Kind::FmlePublish,
+            PublishKind::Flash => Kind::FlashPublish,
+            PublishKind::Haivision => Kind::HaivisionPublish,
+        };
+        let url = &publish.url;
+        info!(
+            "client identified, type={}, vhost={}, app={}, stream={}, param={}",
+            kind.name(),
+            url.vhost,
+            url.app,
+            url.stream,
+            url.param
+        );
+        let publishing = match self.service.gate.publish(self.ask(kind, url)).await {
+            Ok(publishing) => publishing,
+            Err(refused) => {
+                let reason = refused.to_string();
+                self.link.server.reject_publish(publish_code(&refused), &reason)?;
+                return Err(Ended::Refused(reason));
+            }
+        };
+        self.link.server.accept_publish()?;
+        let vhost = publishing.vhost().clone();
+        self.link.outbox.set_nodelay(vhost.tcp_nodelay);
+        self.link.merge_reads((vhost.publish.mr && !vhost.min_latency).then_some(vhost.publish.mr_latency));
+        info!("start publish stream={}", publishing.broadcast().key());
+        let ended = self.receive(&vhost, Intake::new(publishing, &vhost)).await;
+        self.link.merge_reads(None);
+        ended
+    }
+
+    async fn receive(&mut self, vhost: &Vhost, mut intake: Intake) -> Result<(), Ended> {
+        let rules = &vhost.publish;
+        let mut silence = Deadline::new(rules.first_packet_timeout);
+        let mut came = false;
+        let mut watch = tokio::time::interval(WATCH);
+        let mut watched = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                reason = self.session.kicked() => return Err(Ended::Kicked(reason)),
+                event = self.link.event() => match event? {
+                    Event::Media(media) => {
+                        came = true;
+                        silence.push(Instant::now(), rules.normal_timeout);
+                        intake.take(media);
+                    }
+                    Event::Unpublish => {
+                        info!("stop publish stream={}", intake.publishing.broadcast().key());
+                        return Ok(());
+                    }
+                    _ => {}
+                },
+                () = silence.passed() => return Err(Ended::Silent(match came {
+                    false => format!("the publisher sent nothing within {:?}", rules.first_packet_timeout),
+                    true => format!("the publisher sent nothing more for {:?}", rules.normal_timeout),
+                })),
+                _ = watch.tick(), if rules.kickoff_for_idle.is_some() => {
+                    if intake.publishing.players() > 0 {
+                        watched = Instant::now();
+                    } else if rules.kickoff_for_idle.is_some_and(|idle| watched.elapsed() >= idle) {
+                        return Err(Ended::Kicked(format!("nobody has watched for {:?}", watched.elapsed())));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How often it is checked whether anybody watches.
+const WATCH: Duration = Duration::from_millis(500);
+
+/// The way of a publisher's media into the hub.
+struct Intake {
+    publishing: Publishing,
+    demux: Demux,
+    interleaver: Option<Interleaver>,
+    demuxed: Vec<Demuxed>,
+    ordered: Vec<Frame>,
+    dropped: u64,
+}
+
+impl Intake {
+    fn new(publishing: Publishing, vhost: &Vhost) -> Self {
+        let options = DemuxOptions {
+            try_annexb_first: vhost.publish.try_annexb_first,
+            server: crate::SIGNATURE.into(),
+            server_version: crate::VERSION.into(),
+        };
+        let interleaver = vhost.play.mix_correct.then(Interleaver::default);
+        Self { publishing, demux: Demux::new(options), interleaver, demuxed: Vec::new(), ordered: Vec::new(), dropped: 0 }
+    }
+
+    fn take(&mut self, media: Media) {
+        let kind = match media.kind {
+            MediaKind::Audio => TagKind::Audio,
+            MediaKind::Video => TagKind::Video,
+            MediaKind::Data => TagKind::Script,
+        };
+        if let Err(e) = self.demux.push(kind, media.timestamp, media.payload, &mut self.demuxed) {
+            self.dropped += 1;
+            // The first ones tell the story; a broken encoder must not fill the disk.
+            if self.dropped <= 3 || self.dropped.is_power_of_two() {
+                warn!("dropped a {kind:?} packet ({} so far): {e}", self.dropped);
+            }
+        }
+        for demuxed in self.demuxed.drain(..) {
+            match demuxed {
+                Demuxed::Tracks => {
+                    let tracks = self.demux.tracks().clone();
+                    if !tracks.is_empty() {
+                        let names: Vec<_> = tracks.iter().map(|t| t.codec.name()).collect();
+                        info!("tracks: {}", names.join(", "));
+                    }
+                    self.publishing.tracks(tracks);
+                }
+                Demuxed::Frame(frame) => match &mut self.interleaver {
+                    None => self.publishing.write(&frame),
+                    Some(interleaver) => {
+                        interleaver.push(frame, &mut self.ordered);
+                        self.ordered.drain(..).for_each(|frame| self.publishing.write(&frame));
+                    }
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! The roll: all clients of media, the streams they use and the vhosts these belong to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use hub::{Broadcast, StreamKey};
+use parking_lot::Mutex;
+
+use super::{Cid, Counters, Kbps, Kind, Rate, Session, random_vid};
+
+/// A rate window of the API.
+pub const WINDOW: Duration = Duration::from_secs(30);
+
+/// See the module.
+#[derive(Default)]
+pub struct Roll {
+    lists: Mutex<Lists>,
+    /// Bytes of all clients that have left.
+    departed: Counters,
+}
+
+#[derive(Default)]
+struct Lists {
+    vhosts: BTreeMap<String, Arc<Vhost>>,
+    streams: BTreeMap<StreamKey, Arc<Stream>>,
+    clients: BTreeMap<Cid, Arc<Client>>,
+}
+
+/// A vhost that has seen a client since the start.
+pub struct Vhost {
+    /// `vid-…`
+    pub id: String,
+    /// As configured.
+    pub name: String,
+    departed: Counters,
+    rate: Rate,
+}
+
+/// A stream that somebody uses.
+pub struct Stream {
+    /// `vid-…`; a stream that was gone and came back has a new one.
+    pub id: String,
+    /// Its vhost.
+    pub vhost: Arc<Vhost>,
+    /// Its key.
+    pub key: StreamKey,
+    /// The name that its first client used.
+    pub name: String,
+    /// The tcUrl of its first client.
+    pub tc_url: String,
+    /// Video frames received.
+    pub frames: AtomicU64,
+    broadcast: Mutex<Weak<Broadcast>>,
+    /// Changed under the lock of the lists only.
+    clients: AtomicUsize,
+    publisher: Mutex<Option<(Cid, bool)>>,
+    departed: Counters,
+    rate: Rate,
+}
+
+impl Stream {
+    /// The broadcast behind it.
+    pub fn broadcast(&self) -> Option<Arc<Broadcast>> {
+        self.broadcast.lock().upgrade()
+    }
+
+    /// The last publisher, and whether it publishes now.
+    pub fn publisher(&self) -> Option<(Cid, bool)> {
+        *self.publisher.lock()
+    }
+
+    /// The rate of its last window.
+    pub fn kbps(&self) -> Kbps {
+        self.rate.kbps()
+    }
+}
+
+impl Vhost {
+    /// The rate of its last window.
+    pub fn kbps(&self) -> Kbps {
+        self.rate.kbps()
+    }
+}
+
+/// A client as it asked to be seated.
+pub struct Client {
+    /// The connection.
+    pub session: Arc<Session>,
+    /// What it does.
+    pub kind: Kind,
+    /// What it uses.
+    pub stream: Arc<Stream>,
+    /// The stream's name as it asked for it.
+    pub name: String,
+    /// From RTMP connect; the `Referer` of HTTP players.
+    pub page_url: String,
+    /// From RTMP connect.
+    pub swf_url: String,
+    /// From RTMP connect, or built from the HTTP request.
+    pub tc_url: String,
+    /// When it was seated.
+    pub since: Instant,
+    rate: Rate,
+    before: (u64, u64),
+}
+
+impl Client {
+    /// Bytes received and sent since it was seated.
+    pub fn bytes(&self) -> (u64, u64) {
+        let c = &self.session.counters;
+        (c.received().saturating_sub(self.before.0), c.sent().saturating_sub(self.before.1))
+    }
+
+    /// The rate of its last window.
+    pub fn kbps(&self) -> Kbps {
+        self.rate.kbps()
+    }
+}
+
+/// What is to be entered for a new client.
+pub struct Entry<'a> {
+    /// The connection.
+    pub session: &'a Arc<Session>,
+    /// What it does.
+    pub kind: Kind,
+    /// The stream.
+    pub broadcast: &'a Arc<Broadcast>,
+    /// The name it asked for.
+    pub name: &'a str,
+    /// See [`Client`].
+    pub page_url: &'a str,
+    /// See [`Client`].
+    pub swf_url: &'a str,
+    /// See [`Client`].
+    pub tc_url: &'a str,
+}
+
+/// A client's place on the roll; dropping it leaves.
+pub struct Seat {
+    client: Arc<Client>,
+    roll: Arc<Roll>,
+}
+
+impl Seat {
+    /// The client who sits here.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.roll.leave(&self.client);
+    }
+}
+
+/// Figures of a stream or a vhost at this moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Clients, publishers included.
+    pub clients: u64,
+    /// Streams being published.
+    pub streams: u64,
+    /// Bytes received since the entry was made.
+    pub received: u64,
+    /// Bytes sent.
+    pub sent: u64,
+}
+
+impl Roll {
+    /// Enters a client. It stays on the roll as long as the seat is kept.
+    pub fn seat(self: &Arc<Self>, entry: Entry<'_>) -> Seat {
+        let key = entry.broadcast.key();
+        let mut lists = self.lists.lock();
+        let vhost = lists.vhosts.entry(key.vhost.clone()).or_insert_with(|| {
+            Arc::new(Vhost {
+                id: random_vid(),
+                name: key.vhost.clone(),
+                departed: Counters::default(),
+                rate: Rate::default(),
+            })
+        });
+        let vhost = vhost.clone();
+        let stream = lists.streams.entry(key.clone()).or_insert_with(|| {
+            Arc::new(Stream {
+                id: random_vid(),
+                vhost,
+                key: key.clone(),
+                name: entry.name.to_owned(),
+                tc_url: entry.tc_url.to_owned(),
+                frames: AtomicU64::new(0),
+                broadcast: Mutex::default(),
+                clients: AtomicUsize::new(0),
+                publisher: Mutex::new(None),
+                departed: Counters::default(),
+                rate: Rate::default(),
+            })
+        });
+        let stream = stream.clone();
+        stream.clients.fetch_add(1, Relaxed);
+        // Its last client may be about to leave, and the broadcast have ended already.
+        *stream.broadcast.lock() = Arc::downgrade(entry.broadcast);
+        if entry.kind.is_publish() {
+            *stream.publisher.lock() = Some((entry.session.cid, true));
+            stream.frames.store(0, Relaxed);
+        }
+        let c = &entry.session.counters;
+        let client = Arc::new(Client {
+            session: entry.session.clone(),
+            kind: entry.kind,
+            stream,
+            name: entry.name.to_owned(),
+            page_url: entry.page_url.to_owned(),
+            swf_url: entry.swf_url.to_owned(),
+            tc_url: entry.tc_url.to_owned(),
+            since: Instant::now(),
+            rate: Rate::default(),
+            before: (c.received(), c.sent()),
+        });
+        lists.clients.insert(entry.session.cid, client.clone());
+        drop(lists);
+        Seat { client, roll: self.clone() }
+    }
+
+    fn leave(&self, client: &Arc<Client>) {
+        let mut lists = self.lists.lock();
+        lists.clients.remove(&client.session.cid);
+        let stream = &client.stream;
+        let (received, sent) = client.bytes();
+        for departed in [&stream.departed, &stream.vhost.departed, &self.departed] {
+            departed.add_received(received);
+            departed.add_sent(sent);
+        }
+        if client.kind.is_publish()
+            && let Some((_, active)) = &mut *stream.publisher.lock()
+        {
+            *active = false;
+        }
+        if stream.clients.fetch_sub(1, Relaxed) == 1 {
+            lists.streams.remove(&stream.key);
+        }
+    }
+
+    /// All clients, by id.
+    pub fn clients(&self) -> Vec<Arc<Client>> {
+        self.lists.lock().clients.values().cloned().collect()
+    }
+
+    /// The client of this id.
+    pub fn client(&self, cid: Cid) -> Option<Arc<Client>> {
+        self.lists.lock().clients.get(&cid).cloned()
+    }
+
+    /// All streams with their figures, by id.
+    pub fn streams(&self) -> Vec<(Arc<Stream>, Totals)> {
+        let lists = self.lists.lock();
+        let sums = lists.sums(|client| Arc::as_ptr(&client.stream));
+        let mut all: Vec<_> =
+            lists.streams.values().map(|s| (s.clone(), sums.of(Arc::as_ptr(s), &s.departed))).collect();
+        all.sort_by(|a, b| a.0.id.cmp(&b.0.id));
+        all
+    }
+
+    /// All vhosts with their figures, by id.
+    pub fn vhosts(&self) -> Vec<(Arc<Vhost>, Totals)> {
+        let lists = self.lists.lock();
+        let sums = lists.sums(|client| Arc::as_ptr(&client.stream.vhost));
+        let mut all: Vec<_> =
+            lists.vhosts.values().map(|v| (v.clone(), sums.of(Arc::as_ptr(v), &v.departed))).collect();
+        all.sort_by(|a, b| a.0.id.cmp(&b.0.id));
+        all
+    }
+
+    /// The figures of the whole server.
+    pub fn totals(&self) -> Totals {
+        self.lists.lock().sums(|_| ()).of((), &self.departed)
+    }
+
+    /// How many clients play this stream.
+    pub fn players(&self, stream: &Arc<Stream>) -> usize {
+        let lists = self.lists.lock();
+        lists.clients.values().filter(|c| Arc::ptr_eq(&c.stream, stream) && !c.kind.is_publish()).count()
+    }
+
+    /// Ends a rate window for everybody; to be called every [`WINDOW`].
+    pub fn turn_window(&self) {
+        let millis = WINDOW.as_millis() as u64;
+        for client in self.clients() {
+            let (received, sent) = client.bytes();
+            client.rate.turn(received, sent, millis);
+        }
+        for (stream, totals) in self.streams() {
+            stream.rate.turn(totals.received, totals.sent, millis);
+        }
+        for (vhost, totals) in self.vhosts() {
+            vhost.rate.turn(totals.received, totals.sent, millis);
+        }
+    }
+}
+
+impl Lists {
+    /// Adds up the clients that have the same key, in one pass: thousands of clients meet hundreds of streams here.
+    fn sums<K: Eq + Hash>(&self, key: impl Fn(&Client) -> K) -> Sums<K> {
+        let mut sums = HashMap::<K, Totals>::new();
+        for client in self.clients.values() {
+            let (received, sent) = client.bytes();
+            let sum = sums.entry(key(client)).or_default();
+            sum.clients += 1;
+            sum.streams += u64::from(client.kind.is_publish());
+            sum.received += received;
+            sum.sent += sent;
+        }
+        Sums(sums)
+    }
+}
+
+struct Sums<K>(HashMap<K, Totals>);
+
+impl<K: Eq + Hash> Sums<K> {
+    /// The sum for a key, with what the departed have left.
+    fn of(&self, key: K, departed: &Counters) -> Totals {
+        let mut totals = self.0.get(&key).copied().unwrap_or_default();
+        totals.received += departed.received();
+        totals.sent += departed.sent();
+        totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hub::{Hub, Rules};
+
+    use super::*;
+
+    fn key(vhost: &str, stream: &str) -> StreamKey {
+        StreamKey { vhost: vhost.into(), app: "live".into(), stream: stream.into() }
+    }
+
+    fn enter(roll: &Arc<Roll>, broadcast: &Arc<Broadcast>, kind: Kind) -> Seat {
+        let session = Session::new("127.0.0.1:1".parse().unwrap());
+        // What was read before the seat does not count.
+        session.counters.add_received(500);
+        let entry =
+            Entry { session: &session, kind, broadcast, name: "s", page_url: "", swf_url: "", tc_url: "" };
+        let seat = roll.seat(entry);
+        session.counters.add_received(1000);
+        session.counters.add_sent(10);
+        seat
+    }
+
+    #[test]
+    fn figures_add_up_and_outlive_clients() {
+        let (roll, hub) = (Arc::<Roll>::default(), Hub::default());
+        let a = hub.open(&key("v", "a"), &Rules::default());
+        let b = hub.open(&key("v", "b"), &Rules::default());
+        let publisher = enter(&roll, &a, Kind::FmlePublish);
+        let player = enter(&roll, &a, Kind::RtmpPlay);
+        let other = enter(&roll, &b, Kind::FlvPlay);
+        let of = |stream: &Arc<Broadcast>| {
+            let found = roll.streams().into_iter().find(|(s, _)| s.key == *stream.key());
+            found.map(|(_, t)| (t.clients, t.streams, t.received, t.sent))
+        };
+        assert_eq!((of(&a), of(&b)), (Some((2, 1, 2000, 20)), Some((1, 0, 1000, 10))));
+        drop(player);
+        assert_eq!(of(&a), Some((1, 1, 2000, 20)));
+        drop((publisher, other));
+        assert_eq!((of(&a), of(&b)), (None, None));
+        let all = Totals { clients: 0, streams: 0, received: 3000, sent: 30 };
+        assert_eq!((roll.totals(), roll.vhosts()[0].1), (all, all));
+    }
+
+    #[test]
+    fn a_stream_follows_its_newest_broadcast() {
+        let (roll, hub) = (Arc::<Roll>::default(), Hub::default());
+        let first = hub.open(&key("v", "a"), &Rules::default());
+        let leaving = enter(&roll, &first, Kind::FmlePublish);
+        drop(first);
+        let second = hub.open(&key("v", "a"), &Rules::default());
+        let seat = enter(&roll, &second, Kind::FmlePublish);
+        drop(leaving);
+        assert!(seat.client().stream.broadcast().is_some_and(|b| Arc::ptr_eq(&b, &second)));
+    }
+}
