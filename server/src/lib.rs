@@ -14,6 +14,8 @@ mod protocol;
 mod session;
 
 pub use app::run;
+#[doc(hidden)]
+pub use protocol::http_live::fuzz as fuzz_http;
 pub use cli::{SIGNATURE, VERSION};
 
 /// Where the project lives, for those who ask the server about itself.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf, absolute};
 use std::process::ExitCode;
 
-use bench::driver::Driver;
+use bench::driver::{Driver, Run};
 use bench::media::{self, Media, Recipe};
 use bench::plan::{Row, Server, rows};
 use bench::table::{Runs, render};
@@ -107,7 +107,10 @@ fn measure(driver: &Driver, rows: &[Row], repeat: u32, kept: &Path) -> Result<Ru
         for row in rows {
             match driver.measure(row) {
                 Ok(run) => {
-                    eprintln!("{round}/{repeat} {row}: {:.3} cores, generator {:.2}", run.cpu, run.generator);
+                    let Run { cpu, core, generator, .. } = &run;
+                    eprintln!(
+                        "{round}/{repeat} {row}: {cpu:.3} cores, generator {generator:.2}, core 0 busy {core:.2}"
+                    );
                     runs.entry(row.to_string()).or_default().push(run);
                     fs::write(kept, serde_json::to_vec(&runs)?)?;
                 }

@@ -82,11 +82,6 @@ fn routes() -> Router<State> {
 }
 
 impl State {
-    /// What the API reads; no figure of the machine is known yet.
-    pub fn new(config: Arc<Config>, roll: Arc<Roll>, gate: Arc<Gate>, identity: Arc<Identity>) -> Self {
-        Self { config, roll, gate, identity, samples: Arc::default() }
-    }
-
     fn crossdomain(&self) -> bool {
         self.config.http_server.as_ref().is_none_or(|http| http.crossdomain)
     }

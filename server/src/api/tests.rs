@@ -57,7 +57,7 @@ impl Server {
             start: std::time::Instant::now(),
             argv: vec!["oxcast".into(), "-c".into(), "x.conf".into()],
         });
-        let state = State::new(config, roll, gate, identity);
+        let state = State { config, roll, gate, identity, samples: Arc::default() };
         Self { router: router(state.clone()), state }
     }
 
@@ -101,6 +101,12 @@ impl Server {
         let playing = self.state.gate.play(ask(&player, Kind::FlvPlay, &name)).await.unwrap();
         player.counters.add_sent(8_000_000);
         (publishing, playing)
+    }
+
+    /// Somebody who plays.
+    fn player(&self) -> Arc<Session> {
+        let clients = self.state.roll.clients();
+        clients.iter().find(|client| !client.kind.is_publish()).unwrap().session.clone()
     }
 }
 
@@ -402,8 +408,8 @@ async fn lists_come_in_pages() {
 #[tokio::test]
 async fn a_kick_ends_the_session() {
     let server = Server::new();
-    let (_publishing, playing) = server.live("", "cam1").await;
-    let session = playing.seat().client().session.clone();
+    let _live = server.live("", "cam1").await;
+    let session = server.player();
     let answer = server.ask("DELETE", &format!("/api/v1/clients/{}", session.cid)).await.json();
     assert_eq!(keys(&answer), ["code", "server", "service", "pid"]);
     assert_eq!(answer["code"], 0);
@@ -422,8 +428,8 @@ async fn jsonp() {
         assert_eq!(answer["code"], 4058, "{evil}");
     }
 
-    let (_publishing, playing) = server.live("", "cam1").await;
-    let session = playing.seat().client().session.clone();
+    let _live = server.live("", "cam1").await;
+    let session = server.player();
     // Without a callback, `method` means nothing.
     let path = format!("/api/v1/clients/{}?method=DELETE", session.cid);
     assert!(server.get(&path).await["client"].is_object());

@@ -24,13 +24,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tower::ServiceExt;
 use tracing::{Instrument, info, warn};
 
 use crate::config::Config;
 use crate::gate::Gate;
 use crate::log;
-use crate::net::conn::Stream;
 use crate::net::listen::Pass;
 use crate::net::{Conn, Core};
 use crate::session::Session;
@@ -81,12 +81,12 @@ async fn serve_logged(core: Rc<Core>, service: Arc<Service>, conn: Conn, pass: P
 }
 
 /// Lets hyper serve requests until one asks for a live stream: that request, the socket, and what was read behind the request.
-async fn front(
+async fn front<S: AsyncRead + AsyncWrite + Unpin>(
     service: &Service,
-    stream: Stream,
+    stream: S,
     session: &Session,
     full: bool,
-) -> Option<(Request<()>, Stream, bytes::Bytes)> {
+) -> Option<(Request<()>, S, bytes::Bytes)> {
     let taken: RefCell<Option<Request<()>>> = RefCell::new(None);
     let count = std::cell::Cell::new(0u32);
     let answer = service_fn(|request: Request<Incoming>| {
@@ -148,6 +148,28 @@ fn busy(limit: u32) -> Response<Body> {
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("10"));
     response
 }
+
+/// Whatever a client sends gets an answer or a close, never a panic.
+pub fn fuzz(data: &[u8]) {
+    let Ok(config) = Config::parse("fuzz", CONFIG, &crate::config::Environment::default()) else { return };
+    let config = Arc::new(config);
+    let service = Service::new(&config, Arc::new(Gate::new(config.clone(), Arc::default())), Router::new());
+    let session = Session::new(([127, 0, 0, 1], 1).into());
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
+    runtime.block_on(async {
+        let (mut client, server) = tokio::io::duplex(data.len() + MAX_HEAD);
+        if client.write_all(data).await.is_err() || client.shutdown().await.is_err() {
+            return;
+        }
+        if let Some((_, _, early)) = front(&service, server, &session, false).await {
+            let mut said = Vec::new();
+            drop(websocket::Listener::default().receive(&early, &mut said));
+        }
+    });
+}
+
+/// What [`fuzz`] talks to.
+const CONFIG: &[u8] = b"listen 1935; http_server { enabled on; } vhost __defaultVhost__ { http_remux { enabled on; } }";
 
 /// Methods that live streams understand.
 fn is_live_method(method: &Method) -> bool {

@@ -1,0 +1,252 @@
+//! The server under test: started on free ports with a configuration of its own, killed at the end, and asked
+//! whether it has panicked meanwhile.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::child::{Lines, Running};
+use crate::http;
+
+/// How long anything may take that should happen at once; machines that run tests are busy.
+pub const SOON: Duration = Duration::from_secs(10);
+
+/// What a test wants configured, besides ports.
+#[derive(Clone, Copy, Default)]
+pub struct Setup<'a> {
+    /// At the top.
+    pub top: &'a str,
+    /// In the default vhost.
+    pub vhost: &'a str,
+    /// In `http_remux` of the default vhost.
+    pub remux: &'a str,
+    /// In place of the default vhost.
+    pub vhosts: &'a str,
+}
+
+/// See the module.
+pub struct Server {
+    running: Running,
+    /// Its working directory.
+    pub dir: PathBuf,
+    /// Where it serves RTMP.
+    pub rtmp: SocketAddr,
+    /// Where it serves HTTP-FLV.
+    pub http: SocketAddr,
+    /// Where it serves the API.
+    pub api: SocketAddr,
+}
+
+/// The binary.
+pub fn oxcast() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oxcast"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SRS_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A fresh directory.
+pub fn directory() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("e2e-{}-{n}", std::process::id()));
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// A port that nobody uses, below those that the system gives to clients. No two calls give the same.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const PORTS: u32 = 20_000;
+    loop {
+        let n = std::process::id() * 101 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 12_000 + (n % PORTS) as u16;
+        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Waits until `found` finds something.
+#[track_caller]
+pub fn until<T>(what: &str, limit: Duration, mut found: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+impl Server {
+    /// A server with nothing special.
+    pub fn start() -> Self {
+        Self::with(Setup::default())
+    }
+
+    /// A server with something special in the default vhost.
+    pub fn with_vhost(vhost: &str) -> Self {
+        Self::with(Setup { vhost, ..Setup::default() })
+    }
+
+    /// A server.
+    pub fn with(setup: Setup<'_>) -> Self {
+        // Somebody else may take a port between our look at it and the server's.
+        for _ in 0..5 {
+            if let Some(server) = Self::attempt(setup) {
+                return server;
+            }
+        }
+        panic!("no free ports");
+    }
+
+    fn attempt(Setup { top, vhost, remux, vhosts }: Setup<'_>) -> Option<Self> {
+        let dir = directory();
+        let [rtmp, http, api] = [(); 3].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
+        let vhosts = match vhosts {
+            "" => format!(
+                "vhost __defaultVhost__ {{
+                    http_remux {{ enabled on; mount [vhost]/[app]/[stream].flv; {remux} }}
+                    {vhost}
+                }}"
+            ),
+            vhosts => vhosts.to_owned(),
+        };
+        let config = format!(
+            "listen {rtmp};
+            pid ./oxcast.pid;
+            srs_log_tank console;
+            http_server {{ enabled on; listen {http}; dir ./html; }}
+            http_api {{ enabled on; listen {api}; }}
+            {top}
+            {vhosts}
+            "
+        );
+        fs::write(dir.join("oxcast.conf"), config).unwrap();
+        let mut command = oxcast();
+        let running = Running::start("oxcast", command.current_dir(&dir).args(["-c", "oxcast.conf"]));
+        let mut server = Self { running, dir, rtmp, http, api };
+        until("the server answers", SOON * 2, || match server.running.ended() {
+            Some(status) if status.code() == Some(234) => Some(false),
+            Some(status) => panic!("the server ended: {status}\n{}", server.said()),
+            None => http::get(api, "/api/v1/versions").ok().map(|_| true),
+        })
+        .then_some(server)
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Lines {
+        &self.running.out
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.running.id()
+    }
+
+    fn said(&self) -> String {
+        let mut lines = self.running.out.all();
+        let skip = lines.len().saturating_sub(60);
+        lines.drain(..skip);
+        lines.extend(self.running.err.all());
+        lines.join("\n")
+    }
+
+    /// Waits for a line of the log with all these parts.
+    #[track_caller]
+    pub fn logged(&self, parts: &[&str]) -> String {
+        self.logged_times(parts, 1)
+    }
+
+    /// Waits until so many lines of the log have all these parts; the last of them.
+    #[track_caller]
+    pub fn logged_times(&self, parts: &[&str], times: usize) -> String {
+        let found = self.log().wait(SOON, |lines| {
+            lines.iter().filter(|line| parts.iter().all(|part| line.contains(part))).nth(times - 1).cloned()
+        });
+        found.unwrap_or_else(|| panic!("the log has no line with {parts:?}, {times} times"))
+    }
+
+    /// The address of a stream over RTMP.
+    pub fn rtmp_url(&self, stream: &str) -> String {
+        format!("rtmp://{}/live/{stream}", self.rtmp)
+    }
+
+    /// The address of a stream over HTTP-FLV.
+    pub fn flv_url(&self, stream: &str) -> String {
+        format!("http://{}/live/{stream}.flv", self.http)
+    }
+
+    /// What the API answers.
+    #[track_caller]
+    pub fn ask(&self, path: &str) -> Value {
+        let reply = http::get(self.api, path).unwrap();
+        assert_eq!(reply.status, 200, "{path}");
+        serde_json::from_slice(&reply.body).unwrap()
+    }
+
+    /// The clients, as the API lists them.
+    #[track_caller]
+    pub fn clients(&self) -> Vec<Value> {
+        self.ask("/api/v1/clients/?count=1000")["clients"].as_array().unwrap().clone()
+    }
+
+    /// Waits until so many clients are listed.
+    #[track_caller]
+    pub fn has_clients(&self, count: usize) -> Vec<Value> {
+        until(&format!("{count} clients"), SOON, || Some(self.clients()).filter(|all| all.len() == count))
+    }
+
+    /// The stream of this name, as the API lists it.
+    #[track_caller]
+    pub fn stream(&self, name: &str) -> Option<Value> {
+        let all = self.ask("/api/v1/streams/?count=1000");
+        all["streams"].as_array().unwrap().iter().find(|s| s["name"] == name).cloned()
+    }
+
+    /// Waits until the server has taken so many video frames of a stream.
+    #[track_caller]
+    pub fn took(&self, name: &str, frames: u64) {
+        until(&format!("{frames} frames of {name}"), SOON, || {
+            self.stream(name).filter(|s| s["frames"].as_u64() >= Some(frames))
+        });
+    }
+
+    /// Ends a client through the API.
+    #[track_caller]
+    pub fn kick(&self, client: &str) {
+        let reply = http::request(self.api, "DELETE", &format!("/api/v1/clients/{client}"), &[]).unwrap();
+        assert_eq!(reply.status, 200);
+        assert_eq!(serde_json::from_slice::<Value>(&reply.body).unwrap()["code"], 0);
+    }
+
+    /// Resident memory in bytes.
+    pub fn memory(&self) -> u64 {
+        let process = procfs::process::Process::new(self.id() as i32).unwrap();
+        process.statm().unwrap().resident * procfs::page_size()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the server's log ends with:\n{}", self.said());
+            return;
+        }
+        let ended = self.running.ended();
+        let lines = [self.running.out.all(), self.running.err.all()].concat();
+        let _ = fs::remove_dir_all(&self.dir);
+        assert!(ended.is_none(), "the server has ended: {ended:?}\n{}", lines.join("\n"));
+        let bad = lines.iter().find(|line| line.contains("panicked") || line.contains("[ERROR]"));
+        assert_eq!(bad, None, "in the server's log");
+    }
+}
