@@ -115,7 +115,14 @@ struct State {
 
 impl State {
     fn new(rules: Rules) -> Self {
-        Self { rules, publishing: false, tracks: Arc::default(), seen: Vec::new(), gop: Gop::default(), forms: Vec::new() }
+        Self {
+            rules,
+            publishing: false,
+            tracks: Arc::default(),
+            seen: Vec::new(),
+            gop: Gop::default(),
+            forms: Vec::new(),
+        }
     }
 }
 

@@ -47,7 +47,10 @@ impl Gop {
             Kind::Data => {}
         }
         let too_many = rules.gop_max_frames > 0 && self.frames.len() >= rules.gop_max_frames;
-        if too_many || self.audio_since_video > AUDIO_WITHOUT_VIDEO || self.bytes + frame.data.len() > MAX_BYTES {
+        if too_many
+            || self.audio_since_video > AUDIO_WITHOUT_VIDEO
+            || self.bytes + frame.data.len() > MAX_BYTES
+        {
             self.clear();
             return;
         }

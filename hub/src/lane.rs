@@ -7,9 +7,9 @@ use media::{Stamped, Unit};
 use parking_lot::Mutex;
 use slab::Slab;
 
+use crate::Rules;
 use crate::broadcast::Broadcast;
 use crate::tail::Tail;
-use crate::Rules;
 
 /// A subscription that has fallen this many units behind jumps ahead. Relays pull at least every few hundred
 /// milliseconds, so that only a core that hangs gets here.
@@ -29,7 +29,7 @@ struct Follower {
 
 impl<U: Unit> Lane<U> {
     pub(crate) fn new(rules: Rules, live: bool) -> Self {
-        Self { tail: Tail::new(rules), live, generation: 0, followers: Slab::new() }
+        Self { tail: Tail::new(rules), live, generation: live.into(), followers: Slab::new() }
     }
 
     pub(crate) fn followers(&self) -> usize {
@@ -103,6 +103,12 @@ impl<U: Unit> Subscription<U> {
         &self.broadcast
     }
 
+    /// A publisher is there, and which one by count, as of now.
+    pub fn publisher(&self) -> (bool, u32) {
+        let lane = self.lane.lock();
+        (lane.live, lane.generation)
+    }
+
     /// Takes all units that have come since the last pull. Pending while there are fewer than `at_least` (and the publisher is the
     /// same); the waker is then rung once, when there are more.
     pub fn poll_pull(
@@ -128,7 +134,9 @@ impl<U: Unit> Subscription<U> {
             let (entry, needed) = tail.entry();
             follower.cursor = entry;
             init.clear();
-            init.extend_from_slice(needed);
+            // Whatever was said before belongs to the moment where this core begins.
+            let time = tail.get(entry).map_or(tail.now(), |unit| unit.time);
+            init.extend(needed.iter().cloned().map(|unit| Stamped { time, ..unit }));
         }
         units.extend(tail.since(follower.cursor).cloned());
         follower.cursor = tail.head();

@@ -50,13 +50,14 @@ impl<U: Unit> Clone for Relay<U> {
 impl<U: Unit> Relay<U> {
     /// A relay over a subscription. Readers that are more than `queue_length` behind are told to skip.
     pub fn new(subscription: Subscription<U>, rules: Rules, queue_length: Micros) -> Self {
+        let (live, generation) = subscription.publisher();
         Self(Rc::new(RefCell::new(Inner {
             subscription,
             tail: Tail::new(rules),
             arrivals: VecDeque::new(),
             queue_length,
-            live: false,
-            generation: 0,
+            live,
+            generation,
             readers: Slab::new(),
             driver: None,
             init: Vec::new(),
@@ -75,7 +76,9 @@ impl<U: Unit> Relay<U> {
         let mut wakers = Vec::new();
         let range = {
             let inner = &mut *self.0.borrow_mut();
-            let Poll::Ready(pulled) = inner.subscription.poll_pull(cx, at_least, &mut inner.init, &mut inner.units) else {
+            let Poll::Ready(pulled) =
+                inner.subscription.poll_pull(cx, at_least, &mut inner.init, &mut inner.units)
+            else {
                 return Poll::Pending;
             };
             let turned = (inner.live, inner.generation) != (pulled.live, pulled.generation);

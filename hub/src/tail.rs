@@ -24,6 +24,8 @@ pub(crate) struct Tail<U> {
     gop_bytes: usize,
     /// Bytes in all.
     bytes: usize,
+    /// The time of the newest unit, kept or not.
+    now: Micros,
     rules: Rules,
 }
 
@@ -37,6 +39,7 @@ impl<U: Unit> Tail<U> {
             init: Vec::new(),
             gop_bytes: 0,
             bytes: 0,
+            now: Micros::ZERO,
             rules,
         }
     }
@@ -53,7 +56,7 @@ impl<U: Unit> Tail<U> {
 
     /// The time of the newest unit.
     pub(crate) fn now(&self) -> Micros {
-        self.units.back().map_or(Micros::ZERO, |u| u.time)
+        self.now
     }
 
     /// Bytes of all units kept.
@@ -102,6 +105,7 @@ impl<U: Unit> Tail<U> {
         }
         self.gop_bytes += unit.unit.size();
         self.bytes += unit.unit.size();
+        self.now = unit.time;
         self.units.push_back(unit);
         let limit = self.rules.gop_max_frames as u64;
         if self.key.is_some_and(|k| limit > 0 && self.head() - k > limit) || self.gop_bytes > MAX_BYTES {

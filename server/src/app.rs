@@ -109,7 +109,8 @@ impl App {
         let config = Arc::new(config);
         let roll = Arc::new(Roll::default());
         let gate = Arc::new(Gate::new(config.clone(), roll.clone()));
-        let service = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
+        let service =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
         let api = api::State {
             config: config.clone(),
             roll,
@@ -183,7 +184,7 @@ fn start_log(config: &Config, identity: &Identity) -> std::io::Result<log::Log> 
 fn stream_port(config: &Config, api: &api::State) -> Router {
     let router = api::stream_port_router(api.clone());
     match &config.http_server {
-        Some(server) => router.fallback_service(ServeDir::new(&server.dir)),
+        Some(server) => api::finish(router.fallback_service(ServeDir::new(&server.dir)), server.crossdomain),
         None => router,
     }
 }
@@ -193,7 +194,8 @@ fn open_ports(config: &Config) -> Result<Vec<Port>, Failure> {
     let mut ports = Vec::new();
     let mut open = |endpoints: &[Endpoint], label, tls: Option<&TlsAcceptor>, serves| {
         for endpoint in endpoints {
-            let listener = Listener::bind(endpoint.ip, endpoint.port).map_err(|e| Failure::new(status::BIND)(&e))?;
+            let listener =
+                Listener::bind(endpoint.ip, endpoint.port).map_err(|e| Failure::new(status::BIND)(&e))?;
             ports.push(Port { listener, label, tls: tls.cloned(), serves });
         }
         Ok::<_, Failure>(())
@@ -248,7 +250,8 @@ async fn admit(core: Rc<Core>, services: Services, at: usize, tcp: TcpStream, pe
     let stream = match &port.tls {
         None => Stream::Plain(tcp),
         Some(acceptor) => {
-            let shaken = tls::handshake(acceptor, tcp).instrument(log::span(session.cid)).await;
+            // Boxed, as few connections need the room that a handshake takes.
+            let shaken = Box::pin(tls::handshake(acceptor, tcp)).instrument(log::span(session.cid)).await;
             match shaken {
                 Ok(stream) => stream,
                 Err(e) => {
@@ -258,9 +261,10 @@ async fn admit(core: Rc<Core>, services: Services, at: usize, tcp: TcpStream, pe
         }
     };
     let conn = Conn { stream, session, local };
+    // Boxed, so that a task is no larger than what its own protocol needs.
     match port.serves {
-        Serves::Rtmp => rtmp::serve(core, services.rtmp, conn, pass).await,
-        Serves::Http => http_live::serve(core, services.http, conn, pass).await,
-        Serves::Api => http_live::serve(core, services.api, conn, pass).await,
+        Serves::Rtmp => Box::pin(rtmp::serve(core, services.rtmp, conn, pass)).await,
+        Serves::Http => Box::pin(http_live::serve(core, services.http, conn, pass)).await,
+        Serves::Api => Box::pin(http_live::serve(core, services.api, conn, pass)).await,
     }
 }

@@ -14,9 +14,9 @@ mod protocol;
 mod session;
 
 pub use app::run;
+pub use cli::{SIGNATURE, VERSION};
 #[doc(hidden)]
 pub use protocol::http_live::fuzz as fuzz_http;
-pub use cli::{SIGNATURE, VERSION};
 
 /// Where the project lives, for those who ask the server about itself.
 const HOME: &str = "https://oxcast.dev";

@@ -7,7 +7,9 @@ use std::path::Path;
 use formats::amf0::Value;
 use formats::flv::{FileHeader, Header, Tag, TagKind};
 use media::Micros;
-use rtmp::{Client, ClientOptions, ConnectReply, Event, MediaKind, Role, Server, ServerIdentity, ServerOptions, Url};
+use rtmp::{
+    Client, ClientOptions, ConnectReply, Event, MediaKind, Role, Server, ServerIdentity, ServerOptions, Url,
+};
 
 /// Runs a body over its seeds, the files of `fuzz/seeds/TARGET`, and damaged copies of both.
 fn run(target: &str, mut seeds: Vec<Vec<u8>>, body: fn(&[u8])) {
@@ -90,7 +92,11 @@ fn reply() -> ConnectReply<'static> {
 #[test]
 fn rtmp_sessions() {
     let said = publisher();
-    run("handshake", vec![said[..3073].to_vec(), [&[0xf3, 0, 4, 1, 2, 3, 4], &said[..1537]].concat()], rtmp::fuzz::handshake);
+    run(
+        "handshake",
+        vec![said[..3073].to_vec(), [&[0xf3, 0, 4, 1, 2, 3, 4], &said[..1537]].concat()],
+        rtmp::fuzz::handshake,
+    );
     run("chunk", vec![said[3073..].to_vec()], rtmp::fuzz::chunk);
     run("session", vec![said], rtmp::fuzz::server);
 }
@@ -99,7 +105,8 @@ fn rtmp_sessions() {
 fn amf0() {
     let mut bytes = Vec::new();
     Value::from("onMetaData").encode(&mut bytes);
-    let object = Value::object([("width", Value::Number(640.0)), ("audio", Value::Boolean(true)), ("x", Value::Null)]);
+    let object =
+        Value::object([("width", Value::Number(640.0)), ("audio", Value::Boolean(true)), ("x", Value::Null)]);
     object.encode(&mut bytes);
     run("amf", vec![bytes], formats::fuzz::amf);
 }
@@ -123,7 +130,10 @@ fn flv() {
 
 #[test]
 fn codecs() {
-    let avcc = [1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 9, 0x67, 0x64, 0, 0x1f, 0xac, 0xd9, 0x40, 0x50, 5, 1, 0, 2, 0x68, 0xeb];
+    let avcc = [
+        1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 9, 0x67, 0x64, 0, 0x1f, 0xac, 0xd9, 0x40, 0x50, 5, 1, 0, 2, 0x68,
+        0xeb,
+    ];
     let seeds = vec![avcc.to_vec(), vec![0x12, 0x10], b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0".to_vec()];
     run("codec", seeds, media::fuzz::codec);
 }

@@ -33,7 +33,11 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 /// A source without its comments and without its tests, line by line with numbers.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let end = text.find("#[cfg(test)]").unwrap_or(text.len());
-    text[..end].lines().enumerate().map(|(n, line)| (n + 1, line)).filter(|(_, l)| !l.trim_start().starts_with("//"))
+    text[..end]
+        .lines()
+        .enumerate()
+        .map(|(n, line)| (n + 1, line))
+        .filter(|(_, l)| !l.trim_start().starts_with("//"))
 }
 
 /// Fails with every line of the folders that has one of the words.
@@ -80,7 +84,16 @@ fn floors_stand_on_what_is_below_them() {
 
 #[test]
 fn the_pure_floor_has_no_world() {
-    let world = ["std::net::Tcp", "std::net::Udp", "std::fs", "std::env", "Instant", "SystemTime", "std::thread", "tokio"];
+    let world = [
+        "std::net::Tcp",
+        "std::net::Udp",
+        "std::fs",
+        "std::env",
+        "Instant",
+        "SystemTime",
+        "std::thread",
+        "tokio",
+    ];
     nobody_says(&["pure", "hub/src"], &world, &[], "sockets, clocks, files and threads belong to the server");
 }
 
@@ -91,7 +104,12 @@ fn a_protocol_knows_no_other_protocol() {
         for other in protocols.iter().filter(|other| **other != protocol) {
             let folder = format!("server/src/protocol/{protocol}");
             let (path, crate_path) = (format!("protocol::{other}"), format!("super::super::{other}"));
-            nobody_says(&[&folder], &[&path, &crate_path], &[], "protocols meet at the gate and the hub only");
+            nobody_says(
+                &[&folder],
+                &[&path, &crate_path],
+                &[],
+                "protocols meet at the gate and the hub only",
+            );
         }
     }
 }
@@ -114,17 +132,29 @@ fn only_config_reads_the_environment() {
 
 #[test]
 fn unsafe_stays_in_net() {
-    nobody_says(&["server/src", "hub/src", "pure", "bench/src"], &["unsafe "], &["server/src/net"], "no unsafe here");
+    nobody_says(
+        &["server/src", "hub/src", "pure", "bench/src"],
+        &["unsafe "],
+        &["server/src/net"],
+        "no unsafe here",
+    );
 }
 
 #[test]
 fn no_queue_is_unbounded() {
-    nobody_says(&["server/src", "hub/src", "pure"], &["unbounded"], &[], "a slow reader must not take memory");
+    nobody_says(
+        &["server/src", "hub/src", "pure"],
+        &["unbounded"],
+        &[],
+        "a slow reader must not take memory",
+    );
 }
 
 #[test]
 fn every_file_says_what_it_is_and_is_no_longer_than_a_file_should_be() {
-    for (name, text) in ["pure", "hub", "server/src", "server/tests", "bench/src"].iter().flat_map(|f| sources(f)) {
+    for (name, text) in
+        ["pure", "hub", "server/src", "server/tests", "bench/src"].iter().flat_map(|f| sources(f))
+    {
         assert!(text.starts_with("//!"), "{name} does not say what it is");
         assert!(text.lines().count() <= 800, "{name} asks to be split");
         let stem = Path::new(&name).file_stem().unwrap().to_str().unwrap();

@@ -18,5 +18,5 @@ pub use bits::{BitReader, ByteReader, Truncated};
 pub use frame::Frame;
 pub use interleave::Interleaver;
 pub use remux::{Place, Remux, Stamped, Unit};
-pub use time::{Micros, Unwrap32};
+pub use time::{Micros, Unwrap31};
 pub use track::{Dialect, Kind, Track, TrackId, Tracks};

@@ -51,21 +51,21 @@ impl Sub for Micros {
     }
 }
 
-/// Extends a wrapping 32-bit counter (RTMP and FLV timestamps, milliseconds) to 64 bits: each value is taken
-/// as the one nearest to the value before it, so that the count survives the wrap after 49.7 days, and a step
-/// back stays a step back.
+/// Extends a wrapping counter (RTMP and FLV timestamps, milliseconds) to 64 bits: each value is taken as the one nearest
+/// to the value before it, so that the count survives the wrap, and a step back stays a step back. Of the 32 bits only 31 count, since
+/// half of all software wraps after 24.8 days and the other half after 49.7.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Unwrap32 {
+pub struct Unwrap31 {
     last: Option<i64>,
 }
 
-impl Unwrap32 {
+impl Unwrap31 {
     /// The 64-bit value that `value` stands for.
     pub fn unwrap(&mut self, value: u32) -> i64 {
         let full = match self.last {
             None => i64::from(value),
             Some(last) => {
-                let step = value.wrapping_sub(last as u32) as i32;
+                let step = (value.wrapping_sub(last as u32) << 1) as i32 >> 1;
                 last.saturating_add(i64::from(step))
             }
         };
@@ -80,10 +80,12 @@ mod tests {
 
     #[test]
     fn unwraps_over_the_wrap_and_back() {
-        let mut u = Unwrap32::default();
-        assert_eq!(u.unwrap(u32::MAX - 5), i64::from(u32::MAX) - 5);
-        assert_eq!(u.unwrap(4), i64::from(u32::MAX) + 5);
-        assert_eq!(u.unwrap(u32::MAX), i64::from(u32::MAX));
+        for max in [u32::MAX, u32::MAX >> 1] {
+            let mut u = Unwrap31::default();
+            assert_eq!(u.unwrap(max - 5), i64::from(max) - 5);
+            assert_eq!(u.unwrap(4), i64::from(max) + 5);
+            assert_eq!(u.unwrap(max), i64::from(max));
+        }
     }
 
     #[test]

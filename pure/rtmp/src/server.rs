@@ -616,7 +616,9 @@ impl Server {
                 self.result(command, Value::Null);
             }
 
-            // Answers to what we never ask, and calls that only want to be answered (`_checkbw`, `getStreamLength`).
+            // FFmpeg asks every player's server, and complains about anything but a number.
+            (_, "getStreamLength") => self.result(command, 0.0.into()),
+            // Answers to what we never ask, and calls that only want to be answered (`_checkbw`).
             (_, "_result" | "_error" | "onStatus") => {}
             _ => self.result(command, Value::Null),
         }

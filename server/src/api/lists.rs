@@ -159,6 +159,7 @@ fn client(client: &Client) -> Value {
         "alive": client.since.elapsed().as_secs_f64(),
         "send_bytes": sent,
         "recv_bytes": received,
+        "skipped": client.session.counters.skipped(),
         "kbps": kbps(client.kbps()),
     })
 }

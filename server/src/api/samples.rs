@@ -255,7 +255,8 @@ impl Meter {
         });
         let comm = format!("({})", stat.comm);
         let mut columns = match serde_json::to_value(stat)? {
-            Value::Object(columns) => columns,
+            // Those further back tell where things lie in memory, and no client of SRS's API knows them.
+            Value::Object(columns) => columns.into_iter().take(COLUMNS).collect(),
             _ => Map::new(),
         };
         columns.insert("comm".into(), comm.into());
@@ -307,6 +308,9 @@ impl Meter {
         Ok(DiskCounts { read: paged("pgpgin"), written: paged("pgpgout"), busy })
     }
 }
+
+/// Columns of `/proc/self/stat` up to `cguest_time`.
+const COLUMNS: usize = 44;
 
 fn keep<T>(place: &mut Option<Sample<T>>, read: io::Result<T>) {
     match read {

@@ -233,6 +233,7 @@ async fn figures_of_the_machine() {
          kstkesp int, kstkeip int, signal int, blocked int, sigignore int, sigcatch int, wchan int, nswap int, cnswap int, \
          exit_signal int, processor int, rt_priority int, policy int, delayacct_blkio_ticks int, guest_time int, cguest_time int",
     );
+    assert_eq!(keys(&stat).last(), Some(&"cguest_time"));
     assert!(stat["comm"].as_str().unwrap().starts_with('('));
     let system = server.get("/api/v1/system_proc_stats").await["data"].take();
     check(&system, sampled);
@@ -362,7 +363,7 @@ async fn clients() {
         check(
             client,
             "id str, vhost str, stream str, ip str, pageUrl str, swfUrl str, tcUrl str, url str, name str, type str, publish bool, \
-             alive float, send_bytes int, recv_bytes int, kbps.recv_30s int, kbps.send_30s int",
+             alive float, send_bytes int, recv_bytes int, skipped int, kbps.recv_30s int, kbps.send_30s int",
         );
         assert_eq!((&client["stream"], &client["vhost"]), (&stream["id"], &stream["vhost"]));
         assert_eq!((&client["ip"], &client["url"]), (&json!("203.0.113.9"), &json!("/live/cam1")));

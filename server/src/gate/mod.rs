@@ -82,7 +82,8 @@ impl Gate {
     pub async fn publish(&self, ask: Ask<'_>) -> Result<Publishing, Refused> {
         let vhost = self.vhost(ask.vhost)?;
         let broadcast = self.open(&ask, &vhost)?;
-        let publication = broadcast.publish().map_err(|hub::Busy| Refused::Busy(self.publisher(&broadcast)))?;
+        let publication =
+            broadcast.publish().map_err(|hub::Busy| Refused::Busy(self.publisher(&broadcast)))?;
         let seat = self.seat(&ask, &broadcast);
         Ok(Publishing { publication, seat, vhost, roll: self.roll.clone() })
     }
@@ -131,7 +132,10 @@ impl Gate {
 
 /// What the vhost says about keeping a stream's past.
 pub fn rules(vhost: &Vhost) -> Rules {
-    Rules { gop_cache: vhost.play.gop_cache, gop_max_frames: vhost.play.gop_cache_max_frames.unwrap_or(0) as usize }
+    Rules {
+        gop_cache: vhost.play.gop_cache,
+        gop_max_frames: vhost.play.gop_cache_max_frames.unwrap_or(0) as usize,
+    }
 }
 
 /// The right to publish. Dropping it ends the publication and leaves the lists.

@@ -36,6 +36,11 @@ pub struct Delivery<W: Wire> {
     publisher: (bool, u32),
 }
 
+/// How many publishers have left, by who is there now and how many have come.
+fn departures((live, came): (bool, u32)) -> u32 {
+    came.wrapping_sub(live.into())
+}
+
 /// Why a delivery came to a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
@@ -56,7 +61,25 @@ impl<W: Wire> Delivery<W> {
         wire: W,
     ) -> Self {
         let publisher = followed.relay.publisher();
-        Self { core, followed, reader, outbox, framing, wire, ride: None, gap: Duration::ZERO, limit: None, started: None, publisher }
+        Self {
+            core,
+            followed,
+            reader,
+            outbox,
+            framing,
+            wire,
+            ride: None,
+            gap: Duration::ZERO,
+            limit: None,
+            started: None,
+            publisher,
+        }
+    }
+
+    /// The publisher when this player began to read, if it has read before.
+    pub fn with_publisher(mut self, publisher: (bool, u32)) -> Self {
+        self.publisher = publisher;
+        self
     }
 
     /// Sends units one by one, at least `gap` apart.
@@ -111,14 +134,19 @@ impl<W: Wire> Delivery<W> {
                 Taken::Edge => {
                     let publisher = self.followed.relay.publisher();
                     let was = std::mem::replace(&mut self.publisher, publisher);
-                    if was.0 && was != publisher {
+                    if departures(was) != departures(publisher) {
                         return Ok(Done::PublisherLeft);
                     }
-                    if self.gap.is_zero() && self.limit.is_none() && self.outbox.is_direct() && self.reader.may_ride() {
+                    if self.gap.is_zero()
+                        && self.limit.is_none()
+                        && self.outbox.is_direct()
+                        && self.reader.may_ride()
+                    {
                         units = Vec::new();
                         let fan = self.followed.fan(&self.wire);
                         let ticket = self.reader.ride();
-                        self.ride = Some(fan.ride(ticket, self.outbox.clone(), self.framing, self.wire.clone()));
+                        self.ride =
+                            Some(fan.ride(ticket, self.outbox.clone(), self.framing, self.wire.clone()));
                     } else {
                         poll_fn(|cx| self.reader.poll_more(cx, publisher)).await;
                     }

@@ -101,6 +101,8 @@ pub(super) trait AnyFan {
     fn begin(&self, round: Range<u64>);
     /// Serves some players; `false` when the round is over.
     fn serve(&self) -> bool;
+    /// Ends all rides: the publisher is another one, and each player decides for itself whether it stays.
+    fn put_down(&self);
     /// Itself, to be found by its type.
     fn any(self: Rc<Self>) -> Rc<dyn Any>;
 }
@@ -122,6 +124,19 @@ impl<W: Wire> AnyFan for Fan<W> {
         let more = self.0.borrow_mut().serve(&mut wakers);
         wakers.into_iter().for_each(Waker::wake);
         more
+    }
+
+    fn put_down(&self) {
+        let mut wakers = Vec::new();
+        let Inner { relay, riders, .. } = &mut *self.0.borrow_mut();
+        for (_, rider) in riders {
+            if rider.end.is_none() {
+                relay.put_down(&rider.ticket, rider.at);
+                rider.end = Some(Ok(()));
+            }
+            wakers.extend(rider.waker.take());
+        }
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn any(self: Rc<Self>) -> Rc<dyn Any> {

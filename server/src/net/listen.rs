@@ -116,7 +116,11 @@ impl Drop for Pass {
 }
 
 /// Accepts for ever; `serve` must not wait.
-pub async fn accept(listener: TcpListener, door: Arc<Door>, mut serve: impl FnMut(TcpStream, SocketAddr, Pass)) {
+pub async fn accept(
+    listener: TcpListener,
+    door: Arc<Door>,
+    mut serve: impl FnMut(TcpStream, SocketAddr, Pass),
+) {
     loop {
         match listener.accept().await {
             Ok((tcp, peer)) => match door.enter() {

@@ -115,7 +115,8 @@ impl Outbox {
         if went < bytes.len() {
             self.hold(bytes.slice(went..));
             let waiting = self.waiting.borrow();
-            if waiting.len() > 1 && waiting.iter().map(Bytes::len).sum::<usize>() > MAX_ANSWERS + bytes.len() {
+            if waiting.len() > 1 && waiting.iter().map(Bytes::len).sum::<usize>() > MAX_ANSWERS + bytes.len()
+            {
                 return Err(io::Error::other("the peer does not read what it asks for"));
             }
         }

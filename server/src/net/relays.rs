@@ -97,6 +97,7 @@ impl Core {
 /// Pulls and fans out until nobody on this core reads any more.
 async fn drive<U: Unit>(core: &Core, followed: &Followed<U>, pace: Pace) {
     let mut next = Instant::now();
+    let mut publisher = followed.relay.publisher();
     while let Some(news) = pull(core, followed, pace, &mut next).await {
         let fans = followed.fans.borrow().clone();
         for fan in fans.iter().filter(|fan| !fan.is_empty()) {
@@ -106,6 +107,9 @@ async fn drive<U: Unit>(core: &Core, followed: &Followed<U>, pace: Pace) {
                     tokio::task::yield_now().await;
                 }
             }
+        }
+        if std::mem::replace(&mut publisher, followed.relay.publisher()) != followed.relay.publisher() {
+            fans.iter().for_each(|fan| fan.put_down());
         }
     }
 }

@@ -17,9 +17,8 @@ use super::conn::Stream;
 /// An acceptor for the certificate chain and key in these PEM files; the error names the file.
 pub fn acceptor(cert: &Path, key: &Path) -> io::Result<TlsAcceptor> {
     let bad = |path: &Path, e: &dyn std::fmt::Display| io::Error::other(format!("{}: {e}", path.display()));
-    let chain: Vec<_> = CertificateDer::pem_file_iter(cert)
-        .and_then(Iterator::collect)
-        .map_err(|e| bad(cert, &e))?;
+    let chain: Vec<_> =
+        CertificateDer::pem_file_iter(cert).and_then(Iterator::collect).map_err(|e| bad(cert, &e))?;
     if chain.is_empty() {
         return Err(bad(cert, &"no certificate in it"));
     }
@@ -40,6 +39,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Shakes hands with a peer. Bytes are not held back to wait for more, since media comes in pieces that are large enough.
 pub async fn handshake(acceptor: &TlsAcceptor, tcp: TcpStream) -> io::Result<Stream> {
     let shaken = timeout(HANDSHAKE, acceptor.accept(tcp)).await;
-    let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("not done after {} s", HANDSHAKE.as_secs()));
+    let late =
+        |_| io::Error::new(io::ErrorKind::TimedOut, format!("not done after {} s", HANDSHAKE.as_secs()));
     Ok(Stream::Tls(Box::new(shaken.map_err(late)??)))
 }

@@ -60,7 +60,9 @@ impl FromStr for Cid {
 
 /// Random lower-case letters and digits, for context ids and the like.
 pub fn random_name<const N: usize>() -> [u8; N] {
-    std::array::from_fn(|_| fastrand::choice(b"0123456789abcdefghijklmnopqrstuvwxyz").copied().unwrap_or(b'0'))
+    std::array::from_fn(|_| {
+        fastrand::choice(b"0123456789abcdefghijklmnopqrstuvwxyz").copied().unwrap_or(b'0')
+    })
 }
 
 /// `vid-` and 7 random characters: the form of server, vhost and stream ids.

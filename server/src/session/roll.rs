@@ -235,7 +235,9 @@ impl Roll {
             departed.add_sent(sent);
         }
         if client.kind.is_publish()
-            && let Some((_, active)) = &mut *stream.publisher.lock()
+            && let Some((cid, active)) = &mut *stream.publisher.lock()
+            // A successor may sit there already.
+            && *cid == client.session.cid
         {
             *active = false;
         }

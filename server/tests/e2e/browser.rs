@@ -7,19 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::child::Running;
-use crate::harness::Server;
-use crate::tools::{ffmpeg, start, usual_clip};
-
-/// Publishes the usual clip in a loop and in real time.
-fn publish_for_ever(server: &Server, stream: &str) -> Running {
-    let clip = usual_clip();
-    let publisher = start(
-        ffmpeg(),
-        &["-re", "-stream_loop", "-1", "-i", clip.to_str().unwrap(), "-c", "copy", "-f", "flv", &server.rtmp_url(stream)],
-    );
-    server.took(stream, 1);
-    publisher
-}
+use crate::harness::{Server, Setup};
+use crate::players::publish_for_ever;
 
 /// What a viewer has seen after five seconds.
 fn watch(url: &str, screenshot: &str) -> Value {
@@ -64,7 +53,7 @@ fn a_browser_plays_websocket_flv() {
 
 #[test]
 fn without_crossdomain_pages_from_elsewhere_are_refused() {
-    let server = Server::with_crossdomain(false);
+    let server = Server::with(Setup { http: "crossdomain off;", ..Setup::default() });
     let _publisher = publish_for_ever(&server, "page");
     let seen = watch(&server.flv_url("page"), "browser-refused.png");
     assert!(seen["errors"].to_string().contains("CORS"), "{seen}");

@@ -130,7 +130,9 @@ impl Client {
                 Ok(0) => self.open = false,
                 Ok(n) => {
                     let now = Micros(self.start.elapsed().as_micros() as i64);
-                    self.session.receive(now, &buffer[..n]).unwrap_or_else(|e| panic!("the server errs: {e}"));
+                    self.session
+                        .receive(now, &buffer[..n])
+                        .unwrap_or_else(|e| panic!("the server errs: {e}"));
                     self.flush();
                 }
                 Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}

@@ -38,8 +38,8 @@ fn h264_and_ac3() {
 }
 
 #[test]
-fn vp8_and_eac3() {
-    enhanced("libvpx -deadline realtime -cpu-used 8", "eac3", "VP8, EAC3");
+fn h264_and_eac3() {
+    enhanced("libx264 -preset veryfast", "eac3", "H264, EAC3");
 }
 
 const HEVC: &str = "libx265 -preset ultrafast -x265-params log-level=error";

@@ -51,7 +51,8 @@ impl Head {
 
     /// The names of headers that start like this.
     pub fn names(&self, start: &str) -> Vec<&str> {
-        let mut names: Vec<_> = self.fields.iter().map(|(n, _)| n.as_str()).filter(|n| n.starts_with(start)).collect();
+        let mut names: Vec<_> =
+            self.fields.iter().map(|(n, _)| n.as_str()).filter(|n| n.starts_with(start)).collect();
         names.sort_unstable();
         names
     }
@@ -109,12 +110,6 @@ impl Dialogue {
         }
     }
 
-    /// Whether something comes within this time, or has come.
-    pub fn is_answered(&mut self, limit: Duration) -> bool {
-        self.tcp.set_read_timeout(Some(limit)).unwrap();
-        !self.heard.is_empty() || self.tcp.peek(&mut [0]).is_ok_and(|n| n > 0)
-    }
-
     /// So many bytes.
     #[track_caller]
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
@@ -146,7 +141,8 @@ impl Dialogue {
     #[track_caller]
     pub fn answer(&mut self) -> (Head, String) {
         let head = self.head();
-        let length = head.field("content-length").unwrap_or_else(|| panic!("no length: {head:?}")).parse().unwrap();
+        let length =
+            head.field("content-length").unwrap_or_else(|| panic!("no length: {head:?}")).parse().unwrap();
         let body = self.bytes(length);
         (head, String::from_utf8(body).unwrap())
     }
@@ -155,7 +151,8 @@ impl Dialogue {
     #[track_caller]
     pub fn chunk(&mut self) -> Vec<u8> {
         let line = String::from_utf8(self.up_to(b"\r\n")).unwrap();
-        let size = usize::from_str_radix(line.trim_end(), 16).unwrap_or_else(|_| panic!("chunk size {line:?}"));
+        let size =
+            usize::from_str_radix(line.trim_end(), 16).unwrap_or_else(|_| panic!("chunk size {line:?}"));
         let chunk = self.bytes(size);
         assert_eq!(self.bytes(2), b"\r\n", "behind a chunk");
         chunk

@@ -25,6 +25,10 @@ pub struct Setup<'a> {
     pub vhost: &'a str,
     /// In `http_remux` of the default vhost.
     pub remux: &'a str,
+    /// In `http_server`.
+    pub http: &'a str,
+    /// The API is on the port of the HTTP server.
+    pub one_port: bool,
     /// In place of the default vhost.
     pub vhosts: &'a str,
 }
@@ -109,9 +113,10 @@ impl Server {
         panic!("no free ports");
     }
 
-    fn attempt(Setup { top, vhost, remux, vhosts }: Setup<'_>) -> Option<Self> {
+    fn attempt(Setup { top, vhost, remux, http: more, one_port, vhosts }: Setup<'_>) -> Option<Self> {
         let dir = directory();
         let [rtmp, http, api] = [(); 3].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
+        let api = if one_port { http } else { api };
         let vhosts = match vhosts {
             "" => format!(
                 "vhost __defaultVhost__ {{
@@ -125,7 +130,7 @@ impl Server {
             "listen {rtmp};
             pid ./oxcast.pid;
             srs_log_tank console;
-            http_server {{ enabled on; listen {http}; dir ./html; }}
+            http_server {{ enabled on; listen {http}; dir ./html; {more} }}
             http_api {{ enabled on; listen {api}; }}
             {top}
             {vhosts}

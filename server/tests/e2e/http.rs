@@ -80,7 +80,8 @@ impl Body {
             let head = String::from_utf8(self.raw.drain(..end + 4).collect()).unwrap();
             let low = head.to_ascii_lowercase();
             self.chunked = low.contains("transfer-encoding: chunked");
-            self.left = low.split("content-length: ").nth(1).map(|t| t.lines().next().unwrap().parse().unwrap());
+            self.left =
+                low.split("content-length: ").nth(1).map(|t| t.lines().next().unwrap().parse().unwrap());
             self.head = Some(head);
         }
         if !self.chunked {

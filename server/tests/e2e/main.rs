@@ -1,22 +1,29 @@
 //! End to end: the real binary on real sockets, watched by ffmpeg and by clients of our own. One module per
-//! scenario; what they share is in `harness` (the server), `tools` (ffmpeg), `client`, `peer`, `http` and `media`.
+//! scenario; what they share is in `harness` (the server), `tools` (ffmpeg), `client`, `peer`, `http`, `dialogue` and `media`.
 
 mod attacks;
 mod audio;
+mod browser;
 mod child;
 mod client;
 mod clock;
 mod codecs;
+mod dialogue;
+mod figures;
 mod harness;
 mod http;
+mod kinds;
 mod limits;
 mod media;
+mod mounts;
 mod peer;
 mod playback;
+mod players;
 mod process;
 mod republish;
-mod requests;
+mod semantics;
 mod slow;
 mod tools;
 mod vhosts;
 mod watching;
+mod websockets;

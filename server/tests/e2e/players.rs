@@ -15,11 +15,22 @@ use crate::tools::{ffmpeg, ffprobe, run, start, usual_clip};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Publishes the usual clip in a loop and in real time.
-fn publish_for_ever(server: &Server, stream: &str) -> Running {
+pub fn publish_for_ever(server: &Server, stream: &str) -> Running {
     let clip = usual_clip();
     let publisher = start(
         ffmpeg(),
-        &["-re", "-stream_loop", "-1", "-i", clip.to_str().unwrap(), "-c", "copy", "-f", "flv", &server.rtmp_url(stream)],
+        &[
+            "-re",
+            "-stream_loop",
+            "-1",
+            "-i",
+            clip.to_str().unwrap(),
+            "-c",
+            "copy",
+            "-f",
+            "flv",
+            &server.rtmp_url(stream),
+        ],
     );
     server.took(stream, 1);
     publisher
@@ -47,7 +58,15 @@ impl Drop for Common {
 /// The frames that decoders find in a file: pictures and sound.
 fn frames(file: &Path) -> (u64, u64) {
     let count = |kind| {
-        let what = ["-v", "quiet", "-count_frames", "-select_streams", kind, "-show_entries", "stream=nb_read_frames"];
+        let what = [
+            "-v",
+            "quiet",
+            "-count_frames",
+            "-select_streams",
+            kind,
+            "-show_entries",
+            "stream=nb_read_frames",
+        ];
         let mut probe = Command::new(ffprobe());
         let mut probe = Running::start("ffprobe", probe.args(what).args(["-of", "csv=p=0"]).arg(file));
         probe.succeed(LIMIT);
@@ -63,10 +82,23 @@ fn watch_with_vlc(url: &str, name: &str) -> (u64, u64) {
     const NOBODY: u32 = 65534;
     let home = Common::new(name);
     let file = home.0.join("seen.ts");
-    let out = format!("#transcode{{vcodec=mp2v,vb=800,acodec=mpga}}:std{{access=file,mux=ts,dst={}}}", file.display());
+    let out = format!(
+        "#transcode{{vcodec=mp2v,vb=800,acodec=mpga}}:std{{access=file,mux=ts,dst={}}}",
+        file.display()
+    );
     let mut command = Command::new("cvlc");
     command.env("HOME", &home.0).current_dir(&home.0);
-    command.args(["-I", "dummy", "--no-media-library", "--run-time", "4", "--play-and-exit", "--sout", &out, url]);
+    command.args([
+        "-I",
+        "dummy",
+        "--no-media-library",
+        "--run-time",
+        "4",
+        "--play-and-exit",
+        "--sout",
+        &out,
+        url,
+    ]);
     // VLC refuses to run as root.
     if rustix::process::geteuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);
@@ -138,7 +170,7 @@ fn gstreamer_publishes() {
              audiotestsrc is-live=true num-buffers=172 ! voaacenc ! aacparse ! mux."
         ));
         server.took(stream, 1);
-        let lines = run(ffmpeg(), &["-i", &url, "-f", "framecrc", "-"]);
+        let lines = run(ffmpeg(), &["-i", &server.flv_url(stream), "-f", "framecrc", "-"]);
         let count = |stream| lines.iter().filter(|line| line.starts_with(stream)).count();
         let (first, second) = (count("0,"), count("1,"));
         // Which is the picture and which the sound, the order of their first messages says.

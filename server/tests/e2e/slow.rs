@@ -1,1 +1,91 @@
-//! To come.
+//! A player that does not read: it costs little memory, harms nobody, and goes on with a picture when it reads again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rtmp::MediaKind;
+
+use crate::client::Client;
+use crate::harness::Server;
+use crate::media::{GOP, Player, STEP, Seen, picture, picture_header};
+
+/// Bytes of a picture.
+const SIZE: usize = 100_000;
+
+#[test]
+fn a_player_that_does_not_read() {
+    let server = Server::with_vhost("play { queue_length 2; }");
+    let mut slow = Client::play(&server, "a");
+    let mut good = Client::play(&server, "a");
+    let stop = AtomicBool::new(false);
+    let sent = std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            let mut publisher = Client::publish(&server, "a");
+            publisher.send(MediaKind::Video, 0, &picture_header());
+            let mut number = 0;
+            let start = Instant::now();
+            while !stop.load(Ordering::Relaxed) {
+                publisher.send(MediaKind::Video, number * STEP, &picture(number, number % GOP == 0, SIZE));
+                number += 1;
+                // Ten times as fast as it plays, so that two seconds of queue are full at once.
+                let due = Duration::from_millis(u64::from(number * STEP / 10));
+                std::thread::sleep(due.saturating_sub(start.elapsed()));
+            }
+            number
+        });
+        // Something like 100 MB pass by.
+        let before = server.memory();
+        let mut most = before;
+        let mut seen = Vec::new();
+        while seen.len() < 1000 {
+            seen.push(good.picture().0);
+            most = most.max(server.memory());
+        }
+        assert!(seen.iter().copied().eq(0..1000), "the good player has lost pictures");
+        let grown = (most - before) >> 20;
+        // Two seconds are 5 MB, which both cores may hold, besides what the kernel's buffers take.
+        assert!(grown < 64, "{grown} MiB for one slow player");
+
+        // It reads again: what was on its way, then a keyframe.
+        let mut last = None;
+        let skipped_to = loop {
+            let (number, key, _) = slow.picture();
+            if last.is_some_and(|last| number != last + 1) {
+                assert!(key, "picture {number} after {last:?} is no keyframe");
+                break number;
+            }
+            last = Some(number);
+        };
+        assert!(skipped_to > 500, "{skipped_to}");
+        let next = (0..5).map(|_| slow.picture().0);
+        assert!(next.eq(skipped_to + 1..skipped_to + 6));
+        stop.store(true, Ordering::Relaxed);
+        publisher.join().unwrap()
+    });
+    assert!(sent >= 1000);
+    server.logged(&["[WARN]", "too slow: skipped"]);
+}
+
+#[test]
+fn a_paused_player_costs_no_memory() {
+    let server = Server::with_vhost("play { queue_length 2; }");
+    let mut peer = crate::peer::Peer::connect(&server);
+    let stream = peer.play("a");
+    peer.call(stream, "pause", &[formats::amf0::Value::Null, true.into()]);
+    peer.status("NetStream.Pause.Notify");
+    let mut witness = Client::play(&server, "a");
+    let mut publisher = Client::publish(&server, "a");
+    publisher.send(MediaKind::Video, 0, &picture_header());
+    let before = server.memory();
+    for number in 0..1000 {
+        publisher.send(MediaKind::Video, number * STEP, &picture(number, number % GOP == 0, SIZE));
+        assert!(matches!(witness.frame().0, Seen::Picture(n, _) if n == number));
+    }
+    let grown = server.memory().saturating_sub(before) >> 20;
+    assert!(grown < 64, "{grown} MiB for one paused player");
+    peer.call(stream, "pause", &[formats::amf0::Value::Null, false.into()]);
+    peer.status("NetStream.Unpause.Notify");
+    publisher.send(MediaKind::Video, 1000 * STEP, &picture(1000, true, SIZE));
+    let (number, key, _) = peer.picture();
+    assert!(key && number > 900, "{number}");
+}

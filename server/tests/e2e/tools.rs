@@ -48,7 +48,7 @@ pub fn ffmpeg_new() -> &'static Path {
 pub fn start(program: &Path, args: &[&str]) -> Running {
     let mut command = Command::new(program);
     let name = format!("{} {}", program.file_name().unwrap().to_string_lossy(), args.join(" "));
-    let quiet = ["-hide_banner", "-v", "warning"];
+    let quiet = ["-hide_banner", "-v", "repeat+warning"];
     Running::start(&name, command.args(quiet).args(args))
 }
 

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use media::codec::{Codec, h264, h265, mp3, nalu};
-use media::{ByteReader, Dialect, Frame, Kind, Micros, Track, TrackId, Tracks, Unwrap32};
+use media::{ByteReader, Dialect, Frame, Kind, Micros, Track, TrackId, Tracks, Unwrap31};
 
 use super::coding::Coding;
 use super::enhanced::{self, Packets};
@@ -36,7 +36,7 @@ pub enum Demuxed {
 pub struct Demux {
     options: DemuxOptions,
     tracks: Tracks,
-    clock: Unwrap32,
+    clock: Unwrap31,
     metadata: Metadata,
     /// The tracks whose publisher uses NAL lengths of one or two bytes, with that size.
     narrow: Vec<(TrackId, u8)>,

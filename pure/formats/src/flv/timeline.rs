@@ -8,7 +8,7 @@ pub enum Jitter {
     /// The line starts at zero and jumps are closed.
     #[default]
     Full,
-    /// Left as they are; each player subtracts the first one it sees.
+    /// The first one is zero, jumps stay.
     Zero,
     /// Left as they are.
     Off,
@@ -25,6 +25,8 @@ const SLOW: Micros = Micros::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Timeline {
     jitter: Jitter,
+    /// The first decoding time.
+    first: Option<Micros>,
     /// The newest decoding time.
     last: Option<Micros>,
     /// The newest time on the line.
@@ -36,7 +38,7 @@ pub(super) struct Timeline {
 
 impl Timeline {
     pub(super) fn new(jitter: Jitter) -> Self {
-        Self { jitter, last: None, now: Micros::ZERO, steps: [Micros::ZERO; 8], next_step: 0 }
+        Self { jitter, first: None, last: None, now: Micros::ZERO, steps: [Micros::ZERO; 8], next_step: 0 }
     }
 
     /// The newest time on the line.
@@ -46,8 +48,10 @@ impl Timeline {
 
     /// The time of the next audio or video frame; moves the line.
     pub(super) fn advance(&mut self, dts: Micros) -> Micros {
+        let first = *self.first.get_or_insert(dts);
         self.now = match (self.jitter, self.last) {
-            (Jitter::Zero | Jitter::Off, _) => dts,
+            (Jitter::Off, _) => dts,
+            (Jitter::Zero, _) => dts - first,
             (Jitter::Full, None) => Micros::ZERO,
             (Jitter::Full, Some(last)) => {
                 let step = dts - last;
@@ -63,7 +67,8 @@ impl Timeline {
     /// The time of a data message. It does not move the line: many encoders stamp these with zero.
     pub(super) fn place(&self, dts: Micros) -> Micros {
         match (self.jitter, self.last) {
-            (Jitter::Zero | Jitter::Off, _) => dts,
+            (Jitter::Off, _) => dts,
+            (Jitter::Zero, _) => self.first.map_or(Micros::ZERO, |first| dts - first),
             (Jitter::Full, Some(last)) if self.is_rhythm(dts - last) => {
                 (self.now + (dts - last)).max(Micros::ZERO)
             }
@@ -122,9 +127,9 @@ mod tests {
     }
 
     #[test]
-    fn zero_and_off_change_nothing() {
+    fn zero_and_off_keep_jumps() {
         let times = [5000, 90_000, 10];
-        assert_eq!(run(Jitter::Zero, &times), times);
+        assert_eq!(run(Jitter::Zero, &times), [0, 85_000, -4990]);
         assert_eq!(run(Jitter::Off, &times), times);
     }
 

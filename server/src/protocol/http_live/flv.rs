@@ -6,18 +6,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use axum::http::{Method, Request, StatusCode, Version, header};
 use bytes::Bytes;
 use formats::flv::{FileHeader, Mux, Tag};
 use hub::{Broadcast, Reader, Taken};
-use media::{Kind as MediaKind, Stamped};
+use media::{Kind as MediaKind, Place, Stamped};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::Service;
 use super::mount::Target;
 use super::reply::Reply;
-use super::websocket::{Listener, Said, pong};
+use super::websocket::{self, Listener, Said, close, goodbye, pong};
 use super::wire::Wire;
 use crate::config::HttpRemux;
 use crate::form;
@@ -39,6 +39,8 @@ pub(super) struct Viewer {
 enum Ended {
     #[error("the peer left")]
     Left,
+    #[error("the peer said goodbye")]
+    Goodbye,
     #[error("{0}")]
     Kicked(String),
     #[error("{0}")]
@@ -46,7 +48,7 @@ enum Ended {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
-    WebSocket(#[from] super::websocket::Error),
+    WebSocket(#[from] websocket::Error),
 }
 
 /// A track that was announced has this long to show its first frame, before the file header says that it is absent.
@@ -57,13 +59,13 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Viewer {
     /// Serves the stream until it or the player ends.
-    pub(super) async fn serve(self, conn: Conn) {
+    pub(super) async fn serve(mut self, conn: Conn) {
         let session = conn.session.clone();
         let (mut input, outbox) = conn.split();
         let ended = self.view(&session, &mut input, &outbox).await;
         match &ended {
             Ok(()) => info!("client finished: the stream ended"),
-            Err(Ended::Left) => info!("client disconnect peer"),
+            Err(Ended::Left | Ended::Goodbye) => info!("client disconnect peer"),
             Err(Ended::Kicked(reason)) => info!("client finished: {reason}"),
             Err(Ended::Refused(reason)) => warn!("client refused: {reason}, peer={}", session.peer),
             Err(e) => warn!("serve error: {e}, peer={}", session.peer),
@@ -78,7 +80,12 @@ impl Viewer {
         }
     }
 
-    async fn view(&self, session: &Arc<Session>, input: &mut Input, outbox: &Rc<Outbox>) -> Result<(), Ended> {
+    async fn view(
+        &mut self,
+        session: &Arc<Session>,
+        input: &mut Input,
+        outbox: &Rc<Outbox>,
+    ) -> Result<(), Ended> {
         let Some(target) = self.service.mounts.find(&self.service.gate, &self.request) else {
             let reason = "the stream is gone";
             outbox.send(self.refusal(StatusCode::NOT_FOUND, reason))?;
@@ -90,8 +97,8 @@ impl Viewer {
         }
         let framing = match self.framing() {
             Ok(framing) => framing,
-            Err(reason) => {
-                outbox.send(self.refusal(StatusCode::BAD_REQUEST, reason))?;
+            Err((status, reason)) => {
+                outbox.send(self.refusal(status, reason))?;
                 return Err(Ended::Refused(reason.into()));
             }
         };
@@ -111,13 +118,17 @@ impl Viewer {
             _ => self.head(framing).with_body(""),
         })?;
         let key = playing.broadcast.key();
-        info!("start play stream={key}, type=flv-play, framing={framing:?}, live={}", playing.broadcast.is_live());
+        info!(
+            "start play stream={key}, type=flv-play, framing={framing:?}, live={}",
+            playing.broadcast.is_live()
+        );
 
         let mut ears = Ears::new(framing);
-        ears.hear(&self.early, outbox)?;
+        ears.hear(&std::mem::take(&mut self.early), outbox)?;
+        let this = &*self;
         let listen = async {
             loop {
-                let Self { core, .. } = self;
+                let core = &this.core;
                 let heard = poll_fn(|cx| {
                     input.poll_read(cx, core, |bytes| match bytes {
                         [] => Err(Ended::Left),
@@ -133,9 +144,14 @@ impl Viewer {
         };
         tokio::select! {
             biased;
-            reason = session.kicked() => Err(Ended::Kicked(reason)),
+            reason = session.kicked() => {
+                if framing == Framing::WebSocket {
+                    outbox.send(goodbye(close::POLICY))?;
+                }
+                Err(Ended::Kicked(reason))
+            }
             ended = listen => Err(ended),
-            played = self.deliver(&playing, outbox, framing) => {
+            played = this.deliver(&playing, outbox, framing) => {
                 played.map_err(|e| match e.kind() {
                     io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ended::Left,
                     _ => Ended::Io(e),
@@ -170,30 +186,28 @@ impl Viewer {
         let make = || -> Mux { form::flv(vhost, &tracks) };
         let (followed, mut reader) = self.core.follow(&playing.broadcast, &form::following(vhost), make);
 
-        let mut units = Vec::new();
-        let file = first_units(&playing.broadcast, &mut reader, remux, &mut units).await;
-        let mut wire = Wire::new(form::starts_at_zero(vhost, &playing.broadcast.tracks()));
-        if remux.drop_if_not_match {
-            wire = wire.without(!file.audio, !file.video);
-        }
-        let mut first = file.to_bytes().to_vec();
-        units.iter().for_each(|unit| wire.lay(unit, &mut first));
-        drop(units);
-        outbox.send(framing.frame(&first))?;
-
+        // In a block of its own, so that nothing of it lives as long as the player does.
+        let (wire, publisher) = {
+            let mut units = Vec::new();
+            let (file, publisher) = first_units(&playing.broadcast, &mut reader, remux, &mut units).await;
+            let mut wire = Wire::new(form::starts_at_zero(vhost, &playing.broadcast.tracks()));
+            if remux.drop_if_not_match {
+                wire = wire.without(!file.audio, !file.video);
+            }
+            let mut first = file.to_bytes().to_vec();
+            units.iter().for_each(|unit| wire.lay(unit, &mut first));
+            outbox.send(framing.frame(&first))?;
+            (wire, publisher)
+        };
         let delivery = Delivery::new(self.core.clone(), followed, reader, outbox.clone(), framing, wire);
-        delivery.with_gap(vhost.play.send_min_interval).run().await?;
+        delivery.with_publisher(publisher).with_gap(vhost.play.send_min_interval).run().await?;
         Ok(())
     }
 
     /// How the body travels: as WebSocket messages, in chunks, or, for HTTP/1.0, until the connection ends.
-    fn framing(&self) -> Result<Framing, &'static str> {
-        let headers = self.request.headers();
-        if contains_token(headers, &header::UPGRADE, "websocket") {
-            return match headers.contains_key(header::SEC_WEBSOCKET_KEY) {
-                true => Ok(Framing::WebSocket),
-                false => Err("a WebSocket handshake without Sec-WebSocket-Key"),
-            };
+    fn framing(&self) -> Result<Framing, (StatusCode, &'static str)> {
+        if websocket::is_asked_for(&self.request) {
+            return websocket::handshake(self.request.headers()).map(|_| Framing::WebSocket);
         }
         Ok(if self.request.version() == Version::HTTP_10 { Framing::Raw } else { Framing::Chunked })
     }
@@ -220,11 +234,6 @@ fn status(refused: &Refused) -> StatusCode {
     }
 }
 
-fn contains_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
-    values.flat_map(|v| v.split(',')).any(|t| t.trim().eq_ignore_ascii_case(token))
-}
-
 /// What listens to a player that should only read.
 struct Ears {
     websocket: Option<Listener>,
@@ -239,40 +248,53 @@ impl Ears {
         // What an HTTP player sends behind its request is of no interest.
         let Some(listener) = &mut self.websocket else { return Ok(()) };
         let mut said = Vec::new();
-        listener.receive(bytes, &mut said)?;
+        let heard = listener.receive(bytes, &mut said);
         for said in said {
             match said {
                 Said::Ping(payload) => outbox.send(pong(&payload))?,
-                Said::Close => return Err(Ended::Left),
+                Said::Close(code) => {
+                    outbox.send(goodbye(code))?;
+                    return Err(Ended::Goodbye);
+                }
             }
         }
-        Ok(())
+        if heard.is_err() {
+            outbox.send(goodbye(close::PROTOCOL_ERROR))?;
+        }
+        Ok(heard?)
     }
 }
 
-/// Waits for the first units, and says what the file header has to say: which kinds of media will come.
+/// Waits for the first units, and says what the file header has to say: which kinds of media will come. Also says which
+/// publisher sent them, who may be gone by now.
 async fn first_units(
     broadcast: &Broadcast,
     reader: &mut Reader<Tag>,
     remux: &HttpRemux,
     units: &mut Vec<Stamped<Tag>>,
-) -> FileHeader {
+) -> (FileHeader, (bool, u32)) {
     let mut since = None;
+    let mut before = reader.relay().publisher();
     loop {
         let publisher = reader.relay().publisher();
         let edge = reader.take(64 << 10, units) == Taken::Edge;
         if units.iter().any(|unit| !unit.is_init()) {
             if !remux.guess_has_av {
-                return FileHeader { audio: remux.has_audio, video: remux.has_video };
+                return (FileHeader { audio: remux.has_audio, video: remux.has_video }, before);
             }
             let since = *since.get_or_insert_with(Instant::now);
             let tracks = broadcast.tracks();
             let announced = [(MediaKind::Audio, tracks.audio()), (MediaKind::Video, tracks.video())];
             let waits = announced.iter().any(|(kind, track)| track.is_some() && !broadcast.carries(*kind));
             if !waits || since.elapsed() >= GUESS {
-                let carries = |kind| broadcast.carries(kind);
-                return FileHeader { audio: carries(MediaKind::Audio), video: carries(MediaKind::Video) };
+                // A publisher that has left already carries nothing any more.
+                let has = |kind, unit: &Stamped<Tag>| matches!(unit.place, Place::Media { track, .. } if track.kind == kind);
+                let carries = |kind| broadcast.carries(kind) || units.iter().any(|unit| has(kind, unit));
+                let file = FileHeader { audio: carries(MediaKind::Audio), video: carries(MediaKind::Video) };
+                return (file, before);
             }
+        } else {
+            before = publisher;
         }
         if edge {
             let more = poll_fn(|cx| reader.poll_more(cx, publisher));

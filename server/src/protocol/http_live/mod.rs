@@ -70,12 +70,14 @@ impl Service {
 /// Serves one connection to its end.
 pub async fn serve(core: Rc<Core>, service: Arc<Service>, conn: Conn, pass: Pass) {
     let span = log::span(conn.session.cid);
-    Box::pin(serve_logged(core, service, conn, pass)).instrument(span).await;
+    serve_logged(core, service, conn, pass).instrument(span).await;
 }
 
 async fn serve_logged(core: Rc<Core>, service: Arc<Service>, conn: Conn, pass: Pass) {
     let Conn { stream, session, local } = conn;
-    let Some((request, stream, early)) = front(&service, stream, &session, pass.full).await else { return };
+    // Boxed, since hyper's part is large and over when a stream begins.
+    let front = Box::pin(front(&service, stream, &session, pass.full));
+    let Some((request, stream, early)) = front.await else { return };
     let conn = Conn { stream, session, local };
     Viewer { core, service, request, early }.serve(conn).await;
 }
@@ -127,9 +129,11 @@ async fn front<S: AsyncRead + AsyncWrite + Unpin>(
         let polled = serving.get_mut().poll_without_shutdown(cx);
         if taken.borrow().is_some() { Poll::Ready(Ok(())) } else { polled }
     });
-    if let Err(e) = ended.await {
+    match ended.await {
+        Ok(()) => {}
+        Err(e) if e.is_timeout() && count.get() > 0 => info!("client finished: no further request"),
         // Slow or garbled heads end here; hyper has answered as far as there was something to answer.
-        warn!("serve error: {}, peer={}", describe(&e), session.peer);
+        Err(e) => warn!("serve error: {}, peer={}", describe(&e), session.peer),
     }
     let parts = serving.get_mut().take()?.into_parts();
     let request = taken.borrow_mut().take()?;
@@ -142,7 +146,8 @@ fn describe(e: &dyn std::error::Error) -> String {
 }
 
 fn busy(limit: u32) -> Response<Body> {
-    let mut response = Response::new(Body::from(format!("the server is full: max_connections {limit} reached\n")));
+    let mut response =
+        Response::new(Body::from(format!("the server is full: max_connections {limit} reached\n")));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("10"));
@@ -169,10 +174,10 @@ pub fn fuzz(data: &[u8]) {
 }
 
 /// What [`fuzz`] talks to.
-const CONFIG: &[u8] = b"listen 1935; http_server { enabled on; } vhost __defaultVhost__ { http_remux { enabled on; } }";
+const CONFIG: &[u8] =
+    b"listen 1935; http_server { enabled on; } vhost __defaultVhost__ { http_remux { enabled on; } }";
 
 /// Methods that live streams understand.
 fn is_live_method(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
-

@@ -27,6 +27,10 @@ impl Reply {
     /// A refusal in words.
     pub(super) fn refusal(version: Version, status: StatusCode, reason: &str) -> Self {
         let mut reply = Self::start(version, status);
+        if status == StatusCode::UPGRADE_REQUIRED {
+            reply.header("Upgrade", "websocket");
+            reply.header("Sec-WebSocket-Version", "13");
+        }
         reply.header("Content-Type", "text/plain; charset=utf-8");
         reply.header("Content-Length", &(reason.len() + 1).to_string());
         reply
@@ -34,7 +38,8 @@ impl Reply {
 
     /// The answer to a WebSocket handshake with this `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
     pub(super) fn websocket(key: &[u8]) -> Self {
-        let accept = Sha1::new().chain_update(key).chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
+        let accept =
+            Sha1::new().chain_update(key).chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
         let mut reply = Self(String::from("HTTP/1.1 101 Switching Protocols\r\n"));
         reply.header("Upgrade", "websocket");
         reply.header("Connection", "Upgrade");

@@ -53,7 +53,7 @@ async fn serve_logged(core: Rc<Core>, service: Arc<Service>, conn: Conn, pass: P
         Ended::Refused(reason) => warn!("client refused: {reason}, peer={}", client.session.peer),
         ended => warn!("serve error: {ended}, peer={}", client.session.peer),
     }
-    client.link.bid_farewell(&ended).await;
+    Box::pin(client.link.bid_farewell(&ended)).await;
 }
 
 /// One connection.

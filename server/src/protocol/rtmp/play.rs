@@ -1,6 +1,7 @@
 //! Playing over RTMP.
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use ::rtmp::{Event, MediaKind, Play};
@@ -50,10 +51,12 @@ impl Client {
             delivery = delivery.with_limit(Micros::from_millis(limit.into()));
         }
         let mut paused = false;
+        let session = self.session.clone();
+        let mut kicked = pin!(session.kicked());
         loop {
             let event = tokio::select! {
                 biased;
-                reason = self.session.kicked() => return Err(Ended::Kicked(reason)),
+                reason = &mut kicked => return Err(Ended::Kicked(reason)),
                 event = self.link.event() => event?,
                 done = delivery.run(), if !paused => match done.map_err(broken)? {
                     Done::PublisherLeft => continue,

@@ -1,5 +1,6 @@
 //! Publishing over RTMP.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use ::rtmp::{Event, Media, MediaKind, Publish, PublishKind};
@@ -44,21 +45,25 @@ impl Client {
         self.link.outbox.set_nodelay(vhost.tcp_nodelay);
         self.link.merge_reads((vhost.publish.mr && !vhost.min_latency).then_some(vhost.publish.mr_latency));
         info!("start publish stream={}", publishing.broadcast().key());
-        let ended = self.receive(&vhost, Intake::new(publishing, &vhost)).await;
+        let mut intake = Intake::new(publishing, &vhost);
+        let ended = self.receive(&vhost, &mut intake).await;
+        intake.finish();
         self.link.merge_reads(None);
         ended
     }
 
-    async fn receive(&mut self, vhost: &Vhost, mut intake: Intake) -> Result<(), Ended> {
+    async fn receive(&mut self, vhost: &Vhost, intake: &mut Intake) -> Result<(), Ended> {
         let rules = &vhost.publish;
         let mut silence = Deadline::new(rules.first_packet_timeout);
         let mut came = false;
         let mut watch = tokio::time::interval(WATCH);
         let mut watched = Instant::now();
+        let session = self.session.clone();
+        let mut kicked = pin!(session.kicked());
         loop {
             tokio::select! {
+                // Media first, since it comes a thousand times as often as anything else.
                 biased;
-                reason = self.session.kicked() => return Err(Ended::Kicked(reason)),
                 event = self.link.event() => match event? {
                     Event::Media(media) => {
                         came = true;
@@ -71,6 +76,7 @@ impl Client {
                     }
                     _ => {}
                 },
+                reason = &mut kicked => return Err(Ended::Kicked(reason)),
                 () = silence.passed() => return Err(Ended::Silent(match came {
                     false => format!("the publisher sent nothing within {:?}", rules.first_packet_timeout),
                     true => format!("the publisher sent nothing more for {:?}", rules.normal_timeout),
@@ -108,7 +114,22 @@ impl Intake {
             server_version: crate::VERSION.into(),
         };
         let interleaver = vhost.play.mix_correct.then(Interleaver::default);
-        Self { publishing, demux: Demux::new(options), interleaver, demuxed: Vec::new(), ordered: Vec::new(), dropped: 0 }
+        Self {
+            publishing,
+            demux: Demux::new(options),
+            interleaver,
+            demuxed: Vec::new(),
+            ordered: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Hands over what still waits for its turn.
+    fn finish(mut self) {
+        if let Some(interleaver) = &mut self.interleaver {
+            interleaver.flush(&mut self.ordered);
+            self.ordered.drain(..).for_each(|frame| self.publishing.write(&frame));
+        }
     }
 
     fn take(&mut self, media: Media) {

@@ -3,7 +3,7 @@
 use ::rtmp::chunk::MediaWriter;
 use ::rtmp::{MediaKind, MediaKinds};
 use formats::flv::{Tag, TagKind};
-use media::Stamped;
+use media::{Place, Stamped};
 
 use crate::net;
 
@@ -15,6 +15,8 @@ pub(super) struct Wire {
     from_zero: bool,
     /// What the player wants (`receiveAudio`, `receiveVideo`).
     wants: MediaKinds,
+    /// It wants pictures again, and cannot use them before the next keyframe.
+    awaits_key: bool,
 }
 
 /// The chunks of a round.
@@ -31,11 +33,14 @@ pub(super) struct Image {
 impl Wire {
     /// A wire whose player sees the stream's own time, or its first message as zero.
     pub(super) fn new(writer: MediaWriter, from_zero: bool) -> Self {
-        Self { writer, from_zero, wants: MediaKind::ALL.into_iter().collect() }
+        Self { writer, from_zero, wants: MediaKind::ALL.into_iter().collect(), awaits_key: false }
     }
 
     /// Sets whether the player wants media of this kind.
     pub(super) fn want(&mut self, kind: MediaKind, wanted: bool) {
+        if kind == MediaKind::Video {
+            self.awaits_key = wanted && (self.awaits_key || !self.wants.contains(kind));
+        }
         let others = MediaKind::ALL.into_iter().filter(|k| *k != kind && self.wants.contains(*k));
         self.wants = others.chain(wanted.then_some(kind)).collect();
     }
@@ -63,6 +68,13 @@ impl net::Wire for Wire {
 
     fn lay(&mut self, unit: &Stamped<Tag>, out: &mut Vec<u8>) {
         let kind = kind(&unit.unit);
+        if kind == MediaKind::Video && self.awaits_key {
+            match unit.place {
+                Place::Media { key: false, .. } => return,
+                Place::Media { key: true, .. } => self.awaits_key = false,
+                Place::Init { .. } => {}
+            }
+        }
         if self.wants.contains(kind) {
             self.write(kind, unit, out);
         }
@@ -84,8 +96,9 @@ impl net::Wire for Wire {
 
     fn share<'i>(&mut self, image: &'i mut Image) -> Option<&'i [u8]> {
         let (before, after) = (image.before.as_ref()?, image.after.as_ref()?);
-        let wants_all = MediaKind::ALL.into_iter().all(|k| self.wants.contains(k) || !image.kinds.contains(k));
-        if !(image.shared && wants_all && self.writer.in_step(before, image.kinds)) {
+        let wants_all =
+            MediaKind::ALL.into_iter().all(|k| self.wants.contains(k) || !image.kinds.contains(k));
+        if !(image.shared && !self.awaits_key && wants_all && self.writer.in_step(before, image.kinds)) {
             return None;
         }
         self.writer.follow(after, image.kinds);
