@@ -21,7 +21,7 @@ use crate::net::listen::{Pass, accept};
 use crate::net::{Conn, Core, Cores, Door, Listener, limits, tls};
 use crate::process::{Identity, PidFile};
 use crate::protocol::{http_live, rtmp};
-use crate::session::{Cid, Roll, Session};
+use crate::session::{Cid, Roll, Session, tell_status};
 
 /// Why the server did not start: what to say, and the exit status that says it to scripts.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +119,7 @@ impl App {
             samples: Arc::default(),
         };
         service.spawn(api::run_samplers(api.clone()));
+        service.spawn(tell_status(api.roll.clone(), config.pithy_print));
 
         let services = Services {
             door: Door::new(config.max_connections as usize),

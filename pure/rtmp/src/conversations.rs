@@ -344,7 +344,7 @@ fn play_and_its_commands() {
     let play = hand.play_event();
     assert_eq!((play.start, play.duration_ms, play.reset), (-2.0, Some(5000), true));
     assert_eq!(play.url.param, "?k=v");
-    assert_eq!(hand.hear(), ["_result 2 1", "_result 3 Null"]);
+    assert_eq!(hand.hear(), ["_result 2 1", "_result 3 0"]);
     hand.server.accept_play().unwrap();
     let messages = hand.hear_messages();
     assert_eq!(

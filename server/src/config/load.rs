@@ -166,7 +166,6 @@ impl<'a> Reader<'a> {
             log: self.log(top),
             pithy_print: self.duration(top, "pithy_print_ms"),
             work_dir: self.path(top, "work_dir"),
-            empty_ip_ok: self.switch(top, "empty_ip_ok"),
             http_api: self.http_api(top.inner("http_api")),
             http_server: self.http_server(top.inner("http_server")),
             stats: self.stats(top.inner("stats")),

@@ -44,8 +44,6 @@ pub struct Config {
     pub pithy_print: Duration,
     /// Directory to change to.
     pub work_dir: PathBuf,
-    /// Whether clients without a peer address are dropped without an error in the log.
-    pub empty_ip_ok: bool,
     /// Management API, if it is on.
     pub http_api: Option<HttpApi>,
     /// HTTP streaming and files, if they are on.

@@ -19,6 +19,8 @@ const REFUSALS: usize = 64;
 /// bound again by each core.
 pub struct Listener {
     address: SocketAddr,
+    /// An IPv6 socket that serves IPv4, too.
+    dual: bool,
     /// Holds the port until the cores listen. It never listens itself, so the kernel gives it no connections.
     _bound: Socket,
 }
@@ -28,14 +30,31 @@ impl Listener {
     pub fn bind(ip: Option<IpAddr>, port: u16) -> io::Result<Self> {
         let at = |ip| SocketAddr::new(ip, port);
         let taken = match ip {
-            Some(ip) => take(at(ip)),
-            None => match take(at(Ipv6Addr::UNSPECIFIED.into())) {
-                Err(e) if e.kind() != io::ErrorKind::AddrInUse => take(at(Ipv4Addr::UNSPECIFIED.into())),
+            Some(ip) => Self::take(at(ip), false),
+            None => match Self::take(at(Ipv6Addr::UNSPECIFIED.into()), true) {
+                Err(e) if e.kind() != io::ErrorKind::AddrInUse => {
+                    Self::take(at(Ipv4Addr::UNSPECIFIED.into()), false)
+                }
                 taken => taken,
             },
         };
         let wanted = ip.map_or_else(|| port.to_string(), |ip| at(ip).to_string());
         taken.map_err(|e| io::Error::new(e.kind(), format!("cannot listen at {wanted}: {e}")))
+    }
+
+    fn take(mut address: SocketAddr, dual: bool) -> io::Result<Self> {
+        // Without SO_REUSEPORT this fails if anybody listens there, another server of ours included.
+        let probe = socket(address, dual)?;
+        probe.bind(&address.into())?;
+        probe.listen(1)?;
+        if let Some(local) = probe.local_addr()?.as_socket() {
+            address.set_port(local.port());
+        }
+        drop(probe);
+        let bound = socket(address, dual)?;
+        bound.set_reuse_port(true)?;
+        bound.bind(&address.into())?;
+        Ok(Self { address, dual, _bound: bound })
     }
 
     /// The address, with the port that was taken.
@@ -45,7 +64,7 @@ impl Listener {
 
     /// One more listening socket at this address, for one core. Needs a runtime.
     pub fn listen(&self) -> io::Result<TcpListener> {
-        let socket = socket(self.address)?;
+        let socket = socket(self.address, self.dual)?;
         socket.set_reuse_port(true)?;
         socket.bind(&self.address.into())?;
         socket.listen(BACKLOG)?;
@@ -53,28 +72,12 @@ impl Listener {
     }
 }
 
-fn take(address: SocketAddr) -> io::Result<Listener> {
-    // Without SO_REUSEPORT this fails if anybody listens there, another server of ours included.
-    let probe = socket(address)?;
-    probe.bind(&address.into())?;
-    probe.listen(1)?;
-    let mut address = address;
-    if let Some(local) = probe.local_addr()?.as_socket() {
-        address.set_port(local.port());
-    }
-    drop(probe);
-    let bound = socket(address)?;
-    bound.set_reuse_port(true)?;
-    bound.bind(&address.into())?;
-    Ok(Listener { address, _bound: bound })
-}
-
-fn socket(address: SocketAddr) -> io::Result<Socket> {
+fn socket(address: SocketAddr, dual: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
+        socket.set_only_v6(!dual)?;
     }
     // Accepted sockets inherit it: half-open connections are found without traffic of ours.
     socket.set_keepalive(true)?;
@@ -160,6 +163,13 @@ mod tests {
         let listener = Listener::bind(None, 0).unwrap();
         let (a, b) = (listener.listen().unwrap(), listener.listen().unwrap());
         assert_eq!(a.local_addr().unwrap(), b.local_addr().unwrap());
+    }
+
+    #[test]
+    fn ipv4_and_ipv6_are_apart_where_both_are_named() {
+        let v4 = Listener::bind(Some(Ipv4Addr::UNSPECIFIED.into()), 0).unwrap();
+        let v6 = Listener::bind(Some(Ipv6Addr::UNSPECIFIED.into()), v4.address().port());
+        assert_eq!(v6.unwrap().address().port(), v4.address().port());
     }
 
     #[test]

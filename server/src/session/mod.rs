@@ -3,6 +3,7 @@
 
 mod counters;
 mod roll;
+mod status;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use tokio::sync::Notify;
 
 pub use counters::{Counters, Kbps, Rate};
 pub use roll::{Client, Entry, Roll, Seat, Stream, Totals, Vhost, WINDOW};
+pub use status::tell as tell_status;
 
 /// The context id: 8 characters that name a connection in the log, the API and callbacks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

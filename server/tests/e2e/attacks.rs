@@ -20,6 +20,15 @@ use crate::peer::Peer;
 /// The number of the last picture.
 const END: u32 = u32::MAX;
 
+/// Rings when it is dropped, also by a failure: those who run until then would run for ever.
+pub struct Bell<'a>(pub &'a AtomicBool);
+
+impl Drop for Bell<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A publisher and those who watch.
 struct Crowd<'s> {
     publisher: ScopedJoinHandle<'s, u32>,
@@ -61,9 +70,8 @@ impl<'s> Crowd<'s> {
         Self { publisher, players }
     }
 
-    /// Ends the show: every player has seen every picture from its first one on.
-    fn dismiss(self, stop: &AtomicBool) {
-        stop.store(true, Ordering::Relaxed);
+    /// The show is over: every player has seen every picture from its first one on.
+    fn dismiss(self) {
         let sent = self.publisher.join().unwrap();
         for player in self.players {
             assert_eq!(player.join().unwrap(), sent, "a player has missed the end");
@@ -152,6 +160,7 @@ fn nobody_misses_a_picture_while_others_attack() {
     let server = &Server::start();
     let stop = &AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let bell = Bell(stop);
         let crowd = Crowd::gather(scope, server, stop);
         let before = server.memory();
 
@@ -184,7 +193,8 @@ fn nobody_misses_a_picture_while_others_attack() {
 
         let grown = server.memory().saturating_sub(before) >> 20;
         assert!(grown < 128, "{grown} MiB for attackers");
-        crowd.dismiss(stop);
+        drop(bell);
+        crowd.dismiss();
     });
     server.has_clients(0);
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rtmp::MediaKind;
 
+use crate::attacks::Bell;
 use crate::client::Client;
 use crate::harness::Server;
 use crate::media::{GOP, Player, STEP, Seen, picture, picture_header};
@@ -19,6 +20,7 @@ fn a_player_that_does_not_read() {
     let mut good = Client::play(&server, "a");
     let stop = AtomicBool::new(false);
     let sent = std::thread::scope(|scope| {
+        let bell = Bell(&stop);
         let publisher = scope.spawn(|| {
             let mut publisher = Client::publish(&server, "a");
             publisher.send(MediaKind::Video, 0, &picture_header());
@@ -59,7 +61,7 @@ fn a_player_that_does_not_read() {
         assert!(skipped_to > 500, "{skipped_to}");
         let next = (0..5).map(|_| slow.picture().0);
         assert!(next.eq(skipped_to + 1..skipped_to + 6));
-        stop.store(true, Ordering::Relaxed);
+        drop(bell);
         publisher.join().unwrap()
     });
     assert!(sent >= 1000);

@@ -20,6 +20,8 @@ pub struct DemuxOptions {
     /// `try_annexb_first`: an H.264 or H.265 payload that could be read both as 4-byte start codes and as 4-byte lengths
     /// is taken as start codes. Payloads that can be read in one way only are taken that way in any case.
     pub try_annexb_first: bool,
+    /// Does not tell the size of the pictures, as with `parse_sps off`.
+    pub skip_sps: bool,
 }
 
 /// What came out of a tag.
@@ -244,6 +246,13 @@ impl Demux {
             return Err(Error::TooLarge { what: "sequence header", size: record.len() });
         }
         let mut codec = coding.describe(record)?;
+        if self.options.skip_sps {
+            match &mut codec {
+                Codec::H264(config) => (config.width, config.height, config.fps) = (None, None, None),
+                Codec::H265(config) => (config.width, config.height) = (None, None),
+                _ => {}
+            }
+        }
         let length_size = match &mut codec {
             Codec::H264(config) => std::mem::replace(&mut config.length_size, 4),
             Codec::H265(config) => std::mem::replace(&mut config.length_size, 4),

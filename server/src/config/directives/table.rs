@@ -64,7 +64,7 @@ pub static TABLE: &[Directive] = table! {
     "daemon", NotOff, "off", Variable, No, DAEMON, "run in the background (SRS has `on` as its default)";
     "work_dir", Path, "./", Variable, No, Built, "directory to change to after the configuration is read";
     "asprocess", On, "off", Variable, No, SUPERVISED, "stop when the parent process changes";
-    "empty_ip_ok", NotOff, "on", Variable, Live, Built, "silently drop TCP clients whose address cannot be read; `off` logs them as errors";
+    "empty_ip_ok", NotOff, "on", Variable, Live, NoEffect, "about clients without an address; on Linux each accepted client has one";
     "in_docker", On, "off", Variable, No, Built, "say that this is a container: the log goes to the console unless `srs_log_tank` says otherwise";
     "disable_daemon_for_docker", NotOff, "on", Variable, No, Built, "stay in the foreground inside a container; accepted, the server always does";
     "inotify_auto_reload", On, "off", Variable, No, RELOAD, "reload when the configuration file changes";
@@ -82,7 +82,7 @@ pub static TABLE: &[Directive] = table! {
     "srs_log_level_v2", Text, "", Variable, No, Built, "the same with usual names, wins over `srs_log_level`: trace, debug, info, warn, error", like "info";
     "srs_log_file", Path, "./objs/srs.log", Variable, Live, Built, "log file";
     "utc_time", On, "off", Variable, No, Built, "UTC instead of local time in the log";
-    "pithy_print_ms", IntMs, "10000", Variable, Push, Built, "least time between two status lines of a connection";
+    "pithy_print_ms", IntMs, "10000", Variable, Push, Built, "time between two status lines of a kind of clients";
     "ff_log_dir", Path, "./objs", Variable, Live, FFMPEG, "directory for what started ffmpeg processes print; `/dev/null` for nowhere";
     "ff_log_level", Text, "info", Variable, Live, FFMPEG, "log level of ffmpeg processes that pull inputs";
 

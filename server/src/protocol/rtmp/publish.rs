@@ -110,6 +110,7 @@ impl Intake {
     fn new(publishing: Publishing, vhost: &Vhost) -> Self {
         let options = DemuxOptions {
             try_annexb_first: vhost.publish.try_annexb_first,
+            skip_sps: !vhost.publish.parse_sps,
             server: crate::SIGNATURE.into(),
             server_version: crate::VERSION.into(),
         };
