@@ -1,13 +1,14 @@
 //! The application: builds the parts in order, opens the listeners, and waits for the end.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use axum::Router;
-use tokio::net::TcpStream;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 use tower_http::services::ServeDir;
 use tracing::{Instrument, error, info, warn};
@@ -45,7 +46,7 @@ mod status {
 
 /// Runs the server until it is told to stop.
 pub fn run(config: Config) -> ExitCode {
-    match App::start(config).and_then(App::wait) {
+    match App::start(config).map(App::wait) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // The log may be a file that nobody looks at; who started us looks here.
@@ -62,6 +63,7 @@ struct App {
     cores: Cores,
     /// Runs on the main thread what belongs to no core.
     service: tokio::runtime::Runtime,
+    signals: Signals,
     log: log::Log,
     _pid: PidFile,
 }
@@ -79,6 +81,8 @@ struct Services {
 /// A listener and what is behind it.
 struct Port {
     listener: Listener,
+    /// One for each core. They listen before the cores run, so that nobody is turned away once we say that we are ready.
+    sockets: Vec<StdListener>,
     label: &'static str,
     tls: Option<TlsAcceptor>,
     serves: Serves,
@@ -89,6 +93,23 @@ enum Serves {
     Rtmp,
     Http,
     Api,
+}
+
+/// The signals that mean something to us, caught from the start on.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    reopen: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            reopen: signal(SignalKind::user_defined1())?,
+        })
+    }
 }
 
 impl App {
@@ -121,6 +142,8 @@ impl App {
         service.spawn(api::run_samplers(api.clone()));
         service.spawn(tell_status(api.roll.clone(), config.pithy_print));
 
+        let signals = service.block_on(async { Signals::catch() }).map_err(|e| system(&e))?;
+        let count = std::thread::available_parallelism().map_or(1, usize::from);
         let services = Services {
             door: Door::new(config.max_connections as usize),
             rtmp: Arc::new(rtmp::Service {
@@ -130,31 +153,35 @@ impl App {
             }),
             http: Arc::new(http_live::Service::new(&config, gate.clone(), stream_port(&config, &api))),
             api: Arc::new(http_live::Service::without_streams(&config, gate, api::router(api))),
-            ports: Arc::new(open_ports(&config)?),
+            ports: Arc::new(open_ports(&config, count)?),
         };
         for port in services.ports.iter() {
             info!("{} listen at tcp://{}", port.label, port.listener.address());
         }
-        let count = std::thread::available_parallelism().map_or(1, usize::from);
         let cores = Cores::start(count, move |core| serve(core, services.clone())).map_err(|e| system(&e))?;
         info!("ready on {count} cores, max_connections={}", config.max_connections);
         if let Some(endpoint) = config.listen.first() {
             info!("publish to rtmp://localhost:{}/live/livestream", endpoint.port);
         }
-        Ok(Self { config, identity, cores, service, log, _pid: pid })
+        Ok(Self { config, identity, cores, service, signals, log, _pid: pid })
     }
 
     /// Waits for a signal that ends the server.
-    fn wait(self) -> Result<(), Failure> {
-        let Self { config, identity, cores, service, log, _pid } = self;
+    fn wait(self) {
+        let Self {
+            config,
+            identity,
+            cores,
+            service,
+            signals: Signals { mut term, mut int, mut reopen },
+            log,
+            _pid,
+        } = self;
         let told = service.block_on(async {
-            let mut term = signal(SignalKind::terminate())?;
-            let mut int = signal(SignalKind::interrupt())?;
-            let mut reopen = signal(SignalKind::user_defined1())?;
             loop {
                 tokio::select! {
-                    _ = term.recv() => return Ok("SIGTERM"),
-                    _ = int.recv() => return Ok("SIGINT"),
+                    _ = term.recv() => return "SIGTERM",
+                    _ = int.recv() => return "SIGINT",
                     _ = reopen.recv() => {
                         log.reopen();
                         info!("the log is reopened");
@@ -162,11 +189,9 @@ impl App {
                 }
             }
         });
-        let told = told.map_err(|e: std::io::Error| Failure::new(status::SYSTEM)(&e))?;
         info!("{told}: stopping after {:.0?}", identity.start.elapsed());
         cores.stop();
         info!("{} has stopped, pid file {}", crate::SIGNATURE, config.pid.display());
-        Ok(())
     }
 }
 
@@ -191,13 +216,14 @@ fn stream_port(config: &Config, api: &api::State) -> Router {
 }
 
 /// Takes all ports, or none.
-fn open_ports(config: &Config) -> Result<Vec<Port>, Failure> {
+fn open_ports(config: &Config, cores: usize) -> Result<Vec<Port>, Failure> {
     let mut ports = Vec::new();
     let mut open = |endpoints: &[Endpoint], label, tls: Option<&TlsAcceptor>, serves| {
         for endpoint in endpoints {
-            let listener =
-                Listener::bind(endpoint.ip, endpoint.port).map_err(|e| Failure::new(status::BIND)(&e))?;
-            ports.push(Port { listener, label, tls: tls.cloned(), serves });
+            let failed = |e: io::Error| Failure::new(status::BIND)(&e);
+            let listener = Listener::bind(endpoint.ip, endpoint.port).map_err(failed)?;
+            let sockets = (0..cores).map(|_| listener.listen()).collect::<Result<_, _>>().map_err(failed)?;
+            ports.push(Port { listener, sockets, label, tls: tls.cloned(), serves });
         }
         Ok::<_, Failure>(())
     };
@@ -220,7 +246,7 @@ fn open_ports(config: &Config) -> Result<Vec<Port>, Failure> {
 async fn serve(core: Rc<Core>, services: Services) {
     for at in 0..services.ports.len() {
         let port = &services.ports[at];
-        let listener = match port.listener.listen() {
+        let listener = match port.sockets[core.index].try_clone().and_then(TcpListener::from_std) {
             Ok(listener) => listener,
             Err(e) => {
                 error!("core {}: {} {}: {e}", core.index, port.label, port.listener.address());

@@ -55,11 +55,11 @@ fn defaults_are_those_of_srs() {
     assert_eq!(config.pid.to_str(), Some("./objs/srs.pid"));
     assert_eq!((config.log.tank, config.log.level, config.log.utc), (Tank::File, Level::Info, false));
     assert_eq!(config.pithy_print, Duration::from_secs(10));
-    assert!(config.empty_ip_ok && config.stats.enabled);
+    assert!(config.stats.enabled);
     assert!(config.http_api.is_none() && config.http_server.is_none() && config.rtmps.is_none());
     let vhost = config.vhost("any.host").unwrap();
     assert_eq!((vhost.chunk_size, vhost.in_ack_size, vhost.out_ack_size), (60_000, None, Some(2_500_000)));
-    assert!(!vhost.min_latency && !vhost.tcp_nodelay && vhost.http_remux.is_none());
+    assert!(!vhost.min_latency && vhost.tcp_nodelay && vhost.http_remux.is_none());
     let play = &vhost.play;
     assert!(play.gop_cache && !play.atc && !play.mix_correct && !play.reduce_sequence_header);
     assert_eq!((play.gop_cache_max_frames, play.queue_length), (Some(2_500), Duration::from_secs(30)));
@@ -153,12 +153,12 @@ fn a_bad_variable_is_shown_by_name() {
 #[test]
 fn a_vhost_is_found_by_name_else_the_default_one_serves() {
     let config =
-        read("listen 1; vhost a { enabled off; } vhost __defaultVhost__ { tcp_nodelay on; } vhost b { }");
+        read("listen 1; vhost a { enabled off; } vhost __defaultVhost__ { tcp_nodelay off; } vhost b { }");
     assert!(config.vhost("a").is_none());
     assert_eq!(config.vhost("b").unwrap().name, "b");
     assert_eq!(config.vhost("c").unwrap().name, DEFAULT_VHOST);
     // What a block leaves out has the built-in default, not that of the default vhost.
-    assert!(!config.vhost("b").unwrap().tcp_nodelay);
+    assert!(config.vhost("b").unwrap().tcp_nodelay);
     let config = read("listen 1; vhost b { }");
     assert!(config.vhost("c").is_none());
     assert_warns(&read("listen 1;"), "no vhost");

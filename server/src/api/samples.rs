@@ -329,10 +329,13 @@ fn share(part: u64, whole: u64) -> f64 {
 
 fn usage() -> io::Result<Usage> {
     let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    // The kernel's own maximum goes back to before `exec`, and may be that of whoever started us.
+    let status = ProcProcess::myself().and_then(|me| me.status()).map_err(io::Error::other)?;
+    let peak = status.vmhwm.and_then(|kb| i64::try_from(kb).ok());
     Ok(Usage {
         ru_utime: usage.user_time().tv_sec(),
         ru_stime: usage.system_time().tv_sec(),
-        ru_maxrss: usage.max_rss(),
+        ru_maxrss: peak.unwrap_or(usage.max_rss()),
         ru_ixrss: usage.shared_integral(),
         ru_idrss: usage.unshared_data_integral(),
         ru_isrss: usage.unshared_stack_integral(),

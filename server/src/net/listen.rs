@@ -62,13 +62,13 @@ impl Listener {
         self.address
     }
 
-    /// One more listening socket at this address, for one core. Needs a runtime.
-    pub fn listen(&self) -> io::Result<TcpListener> {
+    /// One more listening socket at this address, for one core.
+    pub fn listen(&self) -> io::Result<StdListener> {
         let socket = socket(self.address, self.dual)?;
         socket.set_reuse_port(true)?;
         socket.bind(&self.address.into())?;
         socket.listen(BACKLOG)?;
-        TcpListener::from_std(StdListener::from(socket))
+        Ok(socket.into())
     }
 }
 

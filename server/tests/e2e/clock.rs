@@ -83,6 +83,31 @@ fn later_players_start_at_zero_unless_time_is_absolute() {
 }
 
 #[test]
+fn who_joins_a_stream_that_others_watch_starts_at_zero() {
+    for vhost in ["", "play { time_jitter zero; }", "play { gop_cache off; }"] {
+        let server = Server::with_vhost(vhost);
+        let mut camera = Camera::new(Client::publish(&server, "a"));
+        camera.zero = 5000;
+        camera.run_to(1);
+        let mut witness = Client::play(&server, "a");
+        camera.run_to(1011);
+        witness.pictures_up_to(1010);
+        // Enough for every core.
+        for n in 0..12 {
+            let (mut rtmp, mut flv) = (None, None);
+            let player: &mut dyn Player = match n % 2 {
+                0 => rtmp.insert(Client::play(&server, "a")),
+                _ => flv.insert(Flv::open(server.http, "/live/a.flv")),
+            };
+            server.logged_times(&["start play stream=/live/a"], n + 2);
+            camera.run_to(camera.next + 1);
+            let (frame, time) = player.frame();
+            assert!(time <= STEP, "player {n} starts at {time} with {frame:?}, {vhost:?}");
+        }
+    }
+}
+
+#[test]
 fn eight_hours_without_drift() {
     const HOURS: u32 = 8 * 3600 * 1000;
     const EVERY: u32 = 240;

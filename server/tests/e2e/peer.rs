@@ -28,7 +28,6 @@ pub struct Peer {
 /// What a server says with a command.
 #[derive(Clone, Debug)]
 pub struct Told {
-    pub name: String,
     pub transaction: f64,
     pub values: Vec<Value>,
 }
@@ -178,7 +177,7 @@ impl Peer {
                 let told = values.remove(0).as_str().unwrap_or_default().to_owned();
                 let transaction = values.remove(0).as_f64().unwrap_or_default();
                 if told == name {
-                    return Told { name: told, transaction, values };
+                    return Told { transaction, values };
                 }
             }
         }

@@ -7,7 +7,8 @@ use rtmp::MediaKind;
 
 use crate::attacks::Bell;
 use crate::client::Client;
-use crate::harness::Server;
+use crate::harness::{Server, until};
+use crate::http::Flv;
 use crate::media::{GOP, Player, STEP, Seen, picture, picture_header};
 
 /// Bytes of a picture.
@@ -16,7 +17,7 @@ const SIZE: usize = 100_000;
 #[test]
 fn a_player_that_does_not_read() {
     let server = Server::with_vhost("play { queue_length 2; }");
-    let mut slow = Client::play(&server, "a");
+    let mut slow = (Client::play(&server, "a"), Flv::open(server.http, "/live/a.flv"));
     let mut good = Client::play(&server, "a");
     let stop = AtomicBool::new(false);
     let sent = std::thread::scope(|scope| {
@@ -46,26 +47,62 @@ fn a_player_that_does_not_read() {
         assert!(seen.iter().copied().eq(0..1000), "the good player has lost pictures");
         let grown = (most - before) >> 20;
         // Two seconds are 5 MB, which both cores may hold, besides what the kernel's buffers take.
-        assert!(grown < 64, "{grown} MiB for one slow player");
+        assert!(grown < 64, "{grown} MiB for two slow players");
 
         // It reads again: what was on its way, then a keyframe.
-        let mut last = None;
-        let skipped_to = loop {
-            let (number, key, _) = slow.picture();
-            if last.is_some_and(|last| number != last + 1) {
-                assert!(key, "picture {number} after {last:?} is no keyframe");
-                break number;
-            }
-            last = Some(number);
-        };
-        assert!(skipped_to > 500, "{skipped_to}");
-        let next = (0..5).map(|_| slow.picture().0);
-        assert!(next.eq(skipped_to + 1..skipped_to + 6));
+        skips_to_a_keyframe(&mut slow.0);
+        skips_to_a_keyframe(&mut slow.1);
         drop(bell);
         publisher.join().unwrap()
     });
     assert!(sent >= 1000);
-    server.logged(&["[WARN]", "too slow: skipped"]);
+    server.logged_times(&["[WARN]", "too slow: skipped"], 2);
+}
+
+fn skips_to_a_keyframe(slow: &mut dyn Player) {
+    let mut last = None;
+    let skipped_to = loop {
+        let (number, key, _) = slow.picture();
+        if last.is_some_and(|last| number != last + 1) {
+            assert!(key, "picture {number} after {last:?} is no keyframe");
+            break number;
+        }
+        last = Some(number);
+    };
+    assert!(skipped_to > 500, "{skipped_to}");
+    for number in skipped_to + 1..skipped_to + 6 {
+        assert_eq!(slow.picture().0, number);
+    }
+}
+
+/// Takes half a minute, since that is how long a player may take nothing.
+#[test]
+fn a_player_that_never_reads_again() {
+    let server = Server::with_vhost("play { queue_length 2; }");
+    let slow = (Client::play(&server, "a"), Flv::open(server.http, "/live/a.flv"));
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _bell = Bell(&stop);
+        scope.spawn(|| {
+            let mut publisher = Client::publish(&server, "a");
+            publisher.send(MediaKind::Video, 0, &picture_header());
+            for number in 0.. {
+                publisher.send(MediaKind::Video, number * STEP, &picture(number, number % GOP == 0, SIZE));
+                std::thread::sleep(Duration::from_millis(20));
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        for peer in [slow.0.local(), slow.1.local()] {
+            let parts = ["[WARN]", "the peer took nothing for 30 s", &format!("peer={peer}")];
+            until("who never reads is closed", Duration::from_secs(45), || {
+                let all = server.log().all();
+                all.iter().any(|line| parts.iter().all(|part| line.contains(part))).then_some(())
+            });
+        }
+        server.has_clients(1);
+    });
 }
 
 #[test]
