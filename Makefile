@@ -25,7 +25,7 @@ build: tools-build
 	$(CARGO) build --release --bin oxcast
 
 test: tools-test
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --no-fail-fast
 
 check: tools-build
 	$(CARGO) fmt --all --check
