@@ -137,7 +137,7 @@ impl Broadcast {
         self.state.lock().tracks.clone()
     }
 
-    /// The publisher has sent a frame of this kind. A track may be announced and never carry one.
+    /// The publisher, or the last one if it has left, has sent a frame of this kind. A track may be announced and never carry one.
     pub fn carries(&self, kind: Kind) -> bool {
         self.state.lock().seen.contains(&kind)
     }
@@ -155,6 +155,7 @@ impl Broadcast {
             return Err(Busy);
         }
         state.publishing = true;
+        state.seen.clear();
         for (_, form) in &mut state.forms {
             form.turn(true, &mut wakers);
         }
@@ -270,7 +271,6 @@ impl Drop for Publication {
             let state = &mut *self.broadcast.state.lock();
             state.publishing = false;
             state.gop.clear();
-            state.seen.clear();
             state.tracks = Arc::default();
             for (_, form) in &mut state.forms {
                 form.tracks(&state.tracks, &mut self.wakers);

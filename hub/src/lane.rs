@@ -132,11 +132,16 @@ impl<U: Unit> Subscription<U> {
         let anew = self.seen.is_none() || follower.cursor < tail.first();
         if anew {
             let (entry, needed) = tail.entry();
-            follower.cursor = entry;
-            init.clear();
+            // Without a key unit to start with, what has come since the subscription is not to be passed over.
+            let kept = !tail.has_key() && follower.cursor >= tail.first();
+            follower.cursor = if kept { follower.cursor.min(entry) } else { entry };
             // Whatever was said before belongs to the moment where this core begins.
-            let time = tail.get(entry).map_or(tail.now(), |unit| unit.time);
-            init.extend(needed.iter().cloned().map(|unit| Stamped { time, ..unit }));
+            let time = tail.get(follower.cursor).map_or(tail.now(), |unit| unit.time);
+            let comes = |place| kept && tail.since(follower.cursor).any(|unit| unit.place == place);
+            init.clear();
+            init.extend(
+                needed.iter().filter(|u| !comes(u.place)).cloned().map(|unit| Stamped { time, ..unit }),
+            );
         }
         units.extend(tail.since(follower.cursor).cloned());
         follower.cursor = tail.head();

@@ -99,7 +99,7 @@ struct Desk {
 impl Desk {
     fn run(mut self) {
         while let Ok(next) = self.receiver.recv() {
-            self.write(next);
+            // Before the line that says so is written.
             if self.shared.reopen.swap(false, Ordering::Acquire)
                 && let Err(error) = self.tank.reopen()
             {
@@ -109,6 +109,7 @@ impl Desk {
                 );
                 self.write(None);
             }
+            self.write(next);
             if self.shared.end.load(Ordering::Acquire) {
                 while let Ok(next) = self.receiver.try_recv() {
                     self.write(next);

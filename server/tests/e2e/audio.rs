@@ -1,11 +1,13 @@
 //! Sound in the codecs of classic FLV, and streams of one kind only.
 
-use formats::flv::FileHeader;
+use formats::amf0::Value;
+use formats::flv::{FileHeader, TagKind};
+use rtmp::MediaKind;
 
 use crate::client::Client;
 use crate::harness::Server;
 use crate::http::Flv;
-use crate::media::{Player, Seen, sound, sound_header};
+use crate::media::{Player, Seen, picture, picture_header, sound, sound_header};
 use crate::playback::plays_back;
 use crate::tools::{PICTURES, SOUND, clip, ffmpeg, usual_clip};
 
@@ -54,12 +56,33 @@ fn pictures_alone() {
 fn the_file_header_tells_that_there_are_no_pictures() {
     let server = Server::start();
     let mut publisher = Client::publish(&server, "a");
-    publisher.send(rtmp::MediaKind::Audio, 0, &sound_header());
+    publisher.send(MediaKind::Audio, 0, &sound_header());
     let mut flv = Flv::open(server.http, "/live/a.flv");
+    server.logged(&["start play stream=/live/a"]);
     for n in 0..5 {
-        publisher.send(rtmp::MediaKind::Audio, n * 23, &sound(n));
+        publisher.send(MediaKind::Audio, n * 23, &sound(n));
     }
     assert_eq!(flv.header(), FileHeader { audio: true, video: false });
     let first = flv.frame();
     assert!(matches!(first, (Seen::Sound(_), 0)), "{first:?}");
+}
+
+/// Sound without a sequence header is known only by the metadata until its first frame comes.
+#[test]
+fn sound_that_comes_after_the_first_picture_is_not_left_out() {
+    let server = Server::start();
+    let mut flv = Flv::open(server.http, "/live/a.flv");
+    server.logged(&["start play stream=/live/a"]);
+    let mut publisher = Client::publish(&server, "a");
+    let mut metadata = Vec::new();
+    let object = Value::object([("videocodecid", 7.0.into()), ("audiocodecid", 2.0.into())]);
+    [Value::from("onMetaData"), object].iter().for_each(|value| value.encode(&mut metadata));
+    publisher.send(MediaKind::Data, 0, &metadata);
+    publisher.send(MediaKind::Video, 0, &picture_header());
+    publisher.send(MediaKind::Video, 0, &picture(0, true, 50));
+    server.took("a", 1);
+    publisher.send(MediaKind::Audio, 20, b"\x2f\xff\xfb\x90\x64sound");
+    assert_eq!(flv.header(), FileHeader { audio: true, video: true });
+    let kinds: Vec<_> = (0..4).map(|_| flv.tag().unwrap().kind).collect();
+    assert_eq!(kinds, [TagKind::Script, TagKind::Video, TagKind::Video, TagKind::Audio]);
 }

@@ -1,10 +1,12 @@
 //! Time: hours of it, the places where RTMP's timestamps wrap, jumps, and what `time_jitter`, `atc` and
 //! `mix_correct` make of them. Time is compressed by sending fast.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use rtmp::MediaKind;
 
 use crate::client::Client;
-use crate::harness::{Server, Setup};
+use crate::harness::{SOON, Server, Setup, until};
 use crate::http::Flv;
 use crate::media::{Camera, Player, STEP, Seen, picture, picture_header, sound, sound_header};
 use crate::tools::{self, LIMIT, ffmpeg, usual_clip};
@@ -116,35 +118,55 @@ fn eight_hours_without_drift() {
     let mut players = [Client::play(&server, "a"), Client::play(&server, "a")];
     let mut flv = Flv::open(server.http, "/live/a.flv");
     server.logged_times(&["start play stream=/live/a"], 3);
-    let publisher = std::thread::spawn({
-        let mut publisher = Client::publish(&server, "a");
-        move || {
-            publisher.send(MediaKind::Video, 0, &picture_header());
-            publisher.send(MediaKind::Audio, 0, &sound_header());
-            for number in 0..=HOURS / EVERY {
-                let time = number * EVERY;
-                publisher.queue(MediaKind::Video, time, &picture(number, number % 8 == 0, 20));
-                publisher.queue(MediaKind::Audio, time, &sound(number));
-                if number % 256 == 0 {
-                    publisher.flush();
-                }
-            }
-            publisher.flush();
-            publisher
-        }
-    });
-    let watch = |player: &mut dyn Player| {
+    let seen = [(); 3].map(|()| AtomicU32::new(0));
+    let watch = |player: &mut dyn Player, seen: &AtomicU32| {
+        // A failure must not make the publisher wait for ever.
+        let _end = Seer(seen);
         for number in 0..=HOURS / EVERY {
             let time = number * EVERY;
             assert_eq!(player.frame(), (Seen::Picture(number, number % 8 == 0), time));
             assert_eq!(player.frame(), (Seen::Sound(number), time));
+            seen.store(number, Ordering::Relaxed);
         }
     };
     std::thread::scope(|scope| {
-        players.iter_mut().for_each(|player| drop(scope.spawn(move || watch(player))));
-        watch(&mut flv);
+        let [first, second, third] = &seen;
+        for (player, seen) in players.iter_mut().zip([first, second]) {
+            let watch = &watch;
+            scope.spawn(move || watch(player, seen));
+        }
+        scope.spawn(|| watch(&mut flv, third));
+        let mut publisher = Client::publish(&server, "a");
+        publisher.send(MediaKind::Video, 0, &picture_header());
+        publisher.send(MediaKind::Audio, 0, &sound_header());
+        for number in 0..=HOURS / EVERY {
+            let time = number * EVERY;
+            publisher.queue(MediaKind::Video, time, &picture(number, number % 8 == 0, 20));
+            publisher.queue(MediaKind::Audio, time, &sound(number));
+            if number % 256 == 0 {
+                publisher.flush();
+                // No live stream outruns the server by thousands of frames, and this one must not either.
+                until("the players keep up", SOON, || {
+                    seen.iter()
+                        .all(|seen| seen.load(Ordering::Relaxed) >= number.saturating_sub(1000))
+                        .then_some(())
+                });
+            }
+        }
+        publisher.flush();
+        until("the players see the end", SOON, || {
+            seen.iter().all(|seen| seen.load(Ordering::Relaxed) >= HOURS / EVERY).then_some(())
+        });
     });
-    drop(publisher.join().unwrap());
+}
+
+/// Has seen everything when it is dropped.
+struct Seer<'a>(&'a AtomicU32);
+
+impl Drop for Seer<'_> {
+    fn drop(&mut self) {
+        self.0.store(u32::MAX, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -215,7 +215,10 @@ impl Server {
     #[track_caller]
     pub fn stream(&self, name: &str) -> Option<Value> {
         let all = self.ask("/api/v1/streams/?count=1000");
-        all["streams"].as_array().unwrap().iter().find(|s| s["name"] == name).cloned()
+        // Its own name may be that of a file, if an HTTP player came first.
+        let end = format!("/{name}");
+        let is = |url: &Value| url.as_str().is_some_and(|url| url.ends_with(&end));
+        all["streams"].as_array().unwrap().iter().find(|s| is(&s["url"])).cloned()
     }
 
     /// Waits until the server has taken so many video frames of a stream.

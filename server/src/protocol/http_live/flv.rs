@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use axum::http::{Method, Request, StatusCode, Version, header};
 use bytes::Bytes;
+use formats::amf0;
 use formats::flv::{FileHeader, Mux, Tag};
 use hub::{Broadcast, Reader, Taken};
-use media::{Kind as MediaKind, Place, Stamped};
+use media::{Kind as MediaKind, Stamped, Tracks};
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
@@ -117,11 +118,6 @@ impl Viewer {
             }
             _ => self.head(framing).with_body(""),
         })?;
-        let key = playing.broadcast.key();
-        info!(
-            "start play stream={key}, type=flv-play, framing={framing:?}, live={}",
-            playing.broadcast.is_live()
-        );
 
         let mut ears = Ears::new(framing);
         ears.hear(&std::mem::take(&mut self.early), outbox)?;
@@ -185,6 +181,11 @@ impl Viewer {
         let tracks = playing.broadcast.tracks();
         let make = || -> Mux { form::flv(vhost, &tracks) };
         let (followed, mut reader) = self.core.follow(&playing.broadcast, &form::following(vhost), make);
+        let key = playing.broadcast.key();
+        info!(
+            "start play stream={key}, type=flv-play, framing={framing:?}, live={}",
+            playing.broadcast.is_live()
+        );
 
         // In a block of its own, so that nothing of it lives as long as the player does.
         let (wire, publisher) = {
@@ -265,6 +266,21 @@ impl Ears {
     }
 }
 
+/// Media of this kind will come: there is a track, or the metadata tells of it, since sound without a sequence header has no
+/// track before its first frame.
+fn is_announced(tracks: &Tracks, kind: MediaKind) -> bool {
+    let (track, name) = match kind {
+        MediaKind::Audio => (tracks.audio(), "audiocodecid"),
+        _ => (tracks.video(), "videocodecid"),
+    };
+    let told = || {
+        let values = amf0::decode(tracks.metadata.as_deref()?).ok()?;
+        let id = values.iter().find_map(|v| v.property(name))?;
+        Some(id.as_str().is_some() || id.as_f64() > Some(0.0))
+    };
+    track.is_some() || told() == Some(true)
+}
+
 /// Waits for the first units, and says what the file header has to say: which kinds of media will come. Also says which
 /// publisher sent them, who may be gone by now.
 async fn first_units(
@@ -284,12 +300,10 @@ async fn first_units(
             }
             let since = *since.get_or_insert_with(Instant::now);
             let tracks = broadcast.tracks();
-            let announced = [(MediaKind::Audio, tracks.audio()), (MediaKind::Video, tracks.video())];
-            let waits = announced.iter().any(|(kind, track)| track.is_some() && !broadcast.carries(*kind));
+            let kinds = [MediaKind::Audio, MediaKind::Video];
+            let waits = kinds.into_iter().any(|kind| is_announced(&tracks, kind) && !broadcast.carries(kind));
             if !waits || since.elapsed() >= GUESS {
-                // A publisher that has left already carries nothing any more.
-                let has = |kind, unit: &Stamped<Tag>| matches!(unit.place, Place::Media { track, .. } if track.kind == kind);
-                let carries = |kind| broadcast.carries(kind) || units.iter().any(|unit| has(kind, unit));
+                let carries = |kind| broadcast.carries(kind);
                 let file = FileHeader { audio: carries(MediaKind::Audio), video: carries(MediaKind::Video) };
                 return (file, before);
             }
