@@ -75,6 +75,8 @@ impl<U: Unit> Lane<U> {
 pub struct Pulled {
     /// The units do not follow those of the pull before: it is the first pull, or this core was too late. `init` holds what is needed before them.
     pub anew: bool,
+    /// How many units this core was too late for.
+    pub missed: u64,
     /// A publisher is there.
     pub live: bool,
     /// Counts publishers; a change means that another one took over.
@@ -129,9 +131,14 @@ impl<U: Unit> Subscription<U> {
             }
             return Poll::Pending;
         }
-        let anew = self.seen.is_none() || follower.cursor < tail.first();
+        let late = self.seen.is_some() && follower.cursor < tail.first();
+        let anew = self.seen.is_none() || late;
+        let mut missed = 0;
         if anew {
             let (entry, needed) = tail.entry();
+            if late {
+                missed = entry - follower.cursor;
+            }
             // Without a key unit to start with, what has come since the subscription is not to be passed over.
             let kept = !tail.has_key() && follower.cursor >= tail.first();
             follower.cursor = if kept { follower.cursor.min(entry) } else { entry };
@@ -147,7 +154,7 @@ impl<U: Unit> Subscription<U> {
         follower.cursor = tail.head();
         self.seen = Some(state);
         lane.trim();
-        Poll::Ready(Pulled { anew, live: state.0, generation: state.1 })
+        Poll::Ready(Pulled { anew, missed, live: state.0, generation: state.1 })
     }
 }
 

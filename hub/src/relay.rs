@@ -28,6 +28,7 @@ struct Inner<U: Unit> {
     queue_length: Micros,
     live: bool,
     generation: u32,
+    missed: u64,
     readers: Slab<Cursor>,
     /// Rung when the last reader leaves.
     driver: Option<Waker>,
@@ -58,6 +59,7 @@ impl<U: Unit> Relay<U> {
             queue_length,
             live,
             generation,
+            missed: 0,
             readers: Slab::new(),
             driver: None,
             init: Vec::new(),
@@ -82,6 +84,7 @@ impl<U: Unit> Relay<U> {
                 return Poll::Pending;
             };
             let turned = (inner.live, inner.generation) != (pulled.live, pulled.generation);
+            inner.missed += pulled.missed;
             let from = inner.append(pulled.anew, now);
             (inner.live, inner.generation) = (pulled.live, pulled.generation);
             if turned && !pulled.live {
@@ -93,6 +96,11 @@ impl<U: Unit> Relay<U> {
         };
         wakers.into_iter().for_each(Waker::wake);
         Poll::Ready(range)
+    }
+
+    /// How many units came and went before this core could take them, since the last call.
+    pub fn take_missed(&self) -> u64 {
+        std::mem::take(&mut self.0.borrow_mut().missed)
     }
 
     /// Shows each unit of a range, in order.

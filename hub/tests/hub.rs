@@ -246,6 +246,24 @@ fn a_publisher_without_keyframes_takes_bounded_memory() {
     assert!(take(&mut scene.relay.reader()).is_empty(), "no picture to start from");
 }
 
+#[test]
+fn a_core_that_hangs_loses_units_and_knows_how_many() {
+    let mut scene = Scene::new(Rules { gop_cache: false, ..Rules::default() }, QUEUE);
+    scene.video(true, 0, "v0");
+    scene.pull();
+    assert_eq!(scene.relay.take_missed(), 0);
+    for n in 1..=10_000 {
+        scene.video(true, n, "v");
+    }
+    scene.pull();
+    assert_eq!(scene.relay.take_missed(), 10_000);
+    assert_eq!(scene.relay.take_missed(), 0);
+    scene.video(true, 10_001, "v10001");
+    let mut reader = scene.relay.reader();
+    scene.pull();
+    assert_eq!(take(&mut reader), ["v10001"]);
+}
+
 /// Counts how often it is rung.
 #[derive(Default)]
 struct Bell(AtomicUsize);

@@ -17,6 +17,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncWrite, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::server::TlsStream;
 
 use crate::session::Session;
@@ -25,7 +26,7 @@ use crate::session::Session;
 pub const STALL: Duration = Duration::from_secs(30);
 
 /// Answers that a peer asks for without reading them may take no more than this.
-const MAX_ANSWERS: usize = 256 << 10;
+const MAX_UNREAD: usize = 256 << 10;
 
 /// See the module.
 pub struct Outbox {
@@ -33,6 +34,10 @@ pub struct Outbox {
     waiting: RefCell<VecDeque<Bytes>>,
     /// TLS holds nothing back.
     flushed: Cell<bool>,
+    /// Bytes of answers that have joined what waits since there was nothing.
+    unread: Cell<usize>,
+    /// When the peer last took something, or something began to wait.
+    moved: Cell<Instant>,
     session: Arc<Session>,
 }
 
@@ -51,7 +56,14 @@ impl Outbox {
     }
 
     fn new(writer: Writer, session: Arc<Session>) -> Rc<Self> {
-        Rc::new(Self { writer, waiting: RefCell::default(), flushed: Cell::new(true), session })
+        Rc::new(Self {
+            writer,
+            waiting: RefCell::default(),
+            flushed: Cell::new(true),
+            unread: Cell::new(0),
+            moved: Cell::new(Instant::now()),
+            session,
+        })
     }
 
     /// Nothing waits.
@@ -104,23 +116,30 @@ impl Outbox {
 
     /// Lets bytes wait for the peer, behind all that waits already.
     pub fn hold(&self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.waiting.borrow_mut().push_back(bytes);
+        if bytes.is_empty() {
+            return;
         }
+        if self.is_clear() {
+            self.moved.set(Instant::now());
+        }
+        self.waiting.borrow_mut().push_back(bytes);
     }
 
-    /// Sends an answer. A peer that does not read its answers is refused at some point.
-    pub fn send(&self, bytes: Bytes) -> io::Result<()> {
+    /// Sends what can be sent now, and lets the rest wait.
+    pub fn push(&self, bytes: Bytes) -> io::Result<()> {
         let went = self.offer(&[IoSlice::new(&bytes)])?;
-        if went < bytes.len() {
-            self.hold(bytes.slice(went..));
-            let waiting = self.waiting.borrow();
-            if waiting.len() > 1 && waiting.iter().map(Bytes::len).sum::<usize>() > MAX_ANSWERS + bytes.len()
-            {
-                return Err(io::Error::other("the peer does not read what it asks for"));
-            }
-        }
+        self.hold(bytes.slice(went..));
         Ok(())
+    }
+
+    /// Sends an answer. A peer that asks on and on without reading the answers is refused at some point.
+    pub fn send(&self, bytes: Bytes) -> io::Result<()> {
+        let unread = if self.is_clear() { 0 } else { self.unread.get() + bytes.len() };
+        self.unread.set(unread);
+        if unread > MAX_UNREAD {
+            return Err(io::Error::other("the peer does not read what it asks for"));
+        }
+        self.push(bytes)
     }
 
     /// Writes what waits, as far as the peer takes it. Ready when something went or nothing waits.
@@ -151,6 +170,7 @@ impl Outbox {
                 Poll::Ready(Ok(n)) => {
                     self.session.counters.add_sent(n as u64);
                     went = true;
+                    self.moved.set(Instant::now());
                     front.advance(n);
                     if front.is_empty() {
                         waiting.pop_front();
@@ -172,11 +192,11 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits until nothing waits here. Fails when the peer takes nothing for [`STALL`].
+    /// Waits until nothing waits here. Fails when the peer takes nothing for [`STALL`], however often this is called anew.
     pub async fn clear(&self) -> io::Result<()> {
         while !self.is_clear() {
             let progress = poll_fn(|cx| self.poll_progress(cx));
-            tokio::time::timeout(STALL, progress).await.map_err(|_| {
+            timeout_at(self.moved.get() + STALL, progress).await.map_err(|_| {
                 let seconds = STALL.as_secs();
                 io::Error::new(io::ErrorKind::TimedOut, format!("the peer took nothing for {seconds} s"))
             })??;

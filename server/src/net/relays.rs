@@ -13,6 +13,7 @@ use std::time::Duration;
 use hub::{Broadcast, Reader, Relay, Rules};
 use media::{Micros, Remux, Unit};
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::fan::AnyFan;
 use super::{Core, Fan, Pace, Wire, pace};
@@ -99,6 +100,11 @@ async fn drive<U: Unit>(core: &Core, followed: &Followed<U>, pace: Pace) {
     let mut next = Instant::now();
     let mut publisher = followed.relay.publisher();
     while let Some(news) = pull(core, followed, pace, &mut next).await {
+        let missed = followed.relay.take_missed();
+        if missed > 0 {
+            let key = followed.relay.broadcast().key().to_string();
+            warn!("core {}: stream {key} came too fast, {missed} units are lost to its players", core.index);
+        }
         let fans = followed.fans.borrow().clone();
         for fan in fans.iter().filter(|fan| !fan.is_empty()) {
             for round in rounds(&followed.relay, news.clone()) {

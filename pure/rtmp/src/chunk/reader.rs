@@ -1,6 +1,6 @@
 //! Takes the chunk stream of a peer apart. Memory follows the bytes received, never the lengths announced.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use media::ByteReader;
 
 use super::aggregate::Aggregate;
@@ -21,6 +21,8 @@ pub struct Reader {
     /// Bytes that were taken for a repeated extended timestamp and are none; they come before the next input.
     spill: Held<4>,
     aggregate: Option<Aggregate>,
+    /// Where small payloads are put side by side, so that not each of them costs an allocation.
+    block: BytesMut,
     /// Payload bytes held in incomplete messages.
     incomplete: u64,
     /// Bytes read so far.
@@ -66,6 +68,10 @@ struct Held<const N: usize> {
 /// Basic header of three bytes, message header of eleven.
 const MAX_HEADER: usize = 14;
 
+/// Payloads up to this share blocks of [`BLOCK`] bytes, which live as long as the last of them.
+const SMALL: usize = 8 * 1024;
+const BLOCK: usize = 32 * 1024;
+
 /// How far a buffer is reserved ahead of the bytes received.
 const AHEAD: usize = 64 * 1024;
 
@@ -79,6 +85,7 @@ impl Reader {
             phase: Phase::Header(Held::EMPTY),
             spill: Held::EMPTY,
             aggregate: None,
+            block: BytesMut::new(),
             incomplete: 0,
             at: 0,
         }
@@ -132,6 +139,7 @@ impl Reader {
     #[cfg(test)]
     pub(crate) fn footprint(&self) -> usize {
         self.streams.iter().map(|stream| stream.payload.capacity()).sum::<usize>()
+            + self.block.capacity()
             + self.streams.capacity() * size_of::<ChunkStream>()
     }
 
@@ -139,10 +147,19 @@ impl Reader {
     fn step(&mut self, input: &mut &[u8]) -> Result<Option<Message>, Error> {
         match self.phase {
             Phase::Header(mut held) => {
+                // Mostly the whole header is there.
+                if held.is_empty()
+                    && let Some((header, length)) = Header::parse(input)
+                {
+                    *input = input.get(length..).unwrap_or_default();
+                    self.at += length as u64;
+                    self.begin_chunk(header)?;
+                    return Ok(None);
+                }
                 let byte = self.byte(input);
                 held.push(byte);
                 match Header::parse(held.as_slice()) {
-                    Some(header) => self.begin_chunk(header)?,
+                    Some((header, _)) => self.begin_chunk(header)?,
                     None => self.phase = Phase::Header(held),
                 }
                 Ok(None)
@@ -257,6 +274,16 @@ impl Reader {
             return Err(Error::TooMuchIncomplete { max, at: self.at });
         }
 
+        let at_once = taken.len() == stream.length as usize && taken.len() <= SMALL;
+        if at_once && matches!(stream.kind, kind::AUDIO | kind::VIDEO) {
+            if self.block.capacity() - self.block.len() < taken.len() {
+                self.block = BytesMut::with_capacity(BLOCK);
+            }
+            self.block.extend_from_slice(taken);
+            let payload = self.block.split().freeze();
+            return Ok(self.end_message(index, payload));
+        }
+
         let room = stream.payload.capacity() - stream.payload.len();
         if room < taken.len() {
             let ahead = stream.payload.len().max(AHEAD).max(taken.len());
@@ -269,14 +296,17 @@ impl Reader {
         if stream.left() > 0 {
             return Ok(None);
         }
+        let payload = Bytes::from(std::mem::take(&mut stream.payload));
+        Ok(self.end_message(index, payload))
+    }
+
+    /// The message of the stream at `index` is complete.
+    fn end_message(&mut self, index: usize, payload: Bytes) -> Option<Message> {
+        let stream = self.streams.get_mut(index)?;
         stream.open = false;
+        self.phase = Phase::Header(Held::EMPTY);
         self.incomplete = self.incomplete.saturating_sub(u64::from(stream.length));
-        Ok(Some(Message {
-            kind: stream.kind,
-            timestamp: stream.timestamp,
-            stream: stream.stream,
-            payload: Bytes::from(std::mem::take(&mut stream.payload)),
-        }))
+        Some(Message { kind: stream.kind, timestamp: stream.timestamp, stream: stream.stream, payload })
     }
 
     fn set_chunk_size(&mut self, message: &Message) -> Result<(), Error> {
@@ -348,8 +378,8 @@ struct Header {
 }
 
 impl Header {
-    /// `None` when `bytes` do not hold the whole header yet.
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    /// The header at the start of `bytes`, and its length; `None` when they do not hold all of it.
+    fn parse(bytes: &[u8]) -> Option<(Self, usize)> {
         let mut reader = ByteReader::new(bytes);
         let first = reader.u8().ok()?;
         let format = first >> 6;
@@ -369,7 +399,7 @@ impl Header {
         if format < 1 {
             header.stream = Some(reader.u32().ok()?.swap_bytes());
         }
-        Some(header)
+        Some((header, reader.position()))
     }
 }
 
@@ -445,8 +475,8 @@ mod tests {
     #[test]
     fn every_form_of_the_basic_header() {
         for (basic, cid) in [(vec![5], 5), (vec![0, 7], 71), (vec![1, 2, 1], 64 + 2 + 256)] {
-            assert_eq!(Header::parse(&[&basic[..], &[0; 10]].concat()).map(|h| h.cid), None);
-            assert_eq!(Header::parse(&[&basic[..], &[0; 11]].concat()).map(|h| h.cid), Some(cid));
+            assert_eq!(Header::parse(&[&basic[..], &[0; 10]].concat()).map(|(h, _)| h.cid), None);
+            assert_eq!(Header::parse(&[&basic[..], &[0; 11]].concat()).map(|(h, _)| h.cid), Some(cid));
             let message = [&basic[..], &[0, 0, 9, 0, 0, 1, 8, 1, 0, 0, 0, 0xee]].concat();
             let want = Message { kind: 8, timestamp: 9, stream: 1, payload: Bytes::from_static(&[0xee]) };
             assert_eq!(read_all(&message), Ok(vec![want]));

@@ -197,7 +197,7 @@ impl Viewer {
             }
             let mut first = file.to_bytes().to_vec();
             units.iter().for_each(|unit| wire.lay(unit, &mut first));
-            outbox.send(framing.frame(&first))?;
+            outbox.push(framing.frame(&first))?;
             (wire, publisher)
         };
         let delivery = Delivery::new(self.core.clone(), followed, reader, outbox.clone(), framing, wire);

@@ -53,6 +53,11 @@ async fn serve_logged(core: Rc<Core>, service: Arc<Service>, conn: Conn, pass: P
         Ended::Refused(reason) => warn!("client refused: {reason}, peer={}", client.session.peer),
         ended => warn!("serve error: {ended}, peer={}", client.session.peer),
     }
+    if let Ended::Kicked(reason) | Ended::Silent(reason) = &ended
+        && !client.link.server.is_closed()
+    {
+        client.link.server.close("NetConnection.Connect.Closed", reason);
+    }
     Box::pin(client.link.bid_farewell(&ended)).await;
 }
 

@@ -56,7 +56,10 @@ impl Client {
         loop {
             let event = tokio::select! {
                 biased;
-                reason = &mut kicked => return Err(Ended::Kicked(reason)),
+                reason = &mut kicked => {
+                    self.link.server.end_play("NetStream.Play.Stop", &reason);
+                    return Err(Ended::Kicked(reason));
+                }
                 event = self.link.event() => event?,
                 done = delivery.run(), if !paused => match done.map_err(broken)? {
                     Done::PublisherLeft => continue,
