@@ -52,10 +52,10 @@ pub struct Options {
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
 struct SourceOptions {
-    /// rtmp://host[:port]/app/stream
+    /// `rtmp://host[:port]/app/stream`
     #[arg(long, value_name = "URL")]
     rtmp: Option<String>,
-    /// http://host[:port]/app/stream.flv
+    /// `http://host[:port]/app/stream.flv`
     #[arg(long, value_name = "URL")]
     flv: Option<String>,
     /// host:port of the floor program

@@ -25,7 +25,7 @@ const MAX_UNSENT: usize = 8 << 20;
 /// What to publish and where.
 #[derive(Debug, Clone, Args)]
 pub struct Options {
-    /// rtmp://host[:port]/app/stream
+    /// `rtmp://host[:port]/app/stream`
     #[arg(long)]
     url: String,
     /// The FLV file to repeat

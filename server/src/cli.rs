@@ -1,5 +1,5 @@
 //! The command line, SRS's letters and a few long names: from arguments to what is to be done. Nothing is
-//! printed, read from disk or started here; [`test`] alone reads a configuration.
+//! printed, read from disk or started here; [`test()`] alone reads a configuration.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::config::{Config, Environment, Source};
 pub enum Action {
     /// Print this text on standard output and exit with 0.
     Print(String),
-    /// Read the configuration, say whether it is good, and exit; see [`test`].
+    /// Read the configuration, say whether it is good, and exit; see [`test()`].
     Test(Source),
     /// Run the server.
     Run(Source),
