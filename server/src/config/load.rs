@@ -354,7 +354,6 @@ impl<'a> Reader<'a> {
         }
         Some(HttpRemux {
             mount: mount.text().to_owned(),
-            fast_cache: self.duration(block, "fast_cache"),
             drop_if_not_match: self.switch(block, "drop_if_not_match"),
             has_audio: self.switch(block, "has_audio"),
             has_video: self.switch(block, "has_video"),

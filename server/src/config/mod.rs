@@ -224,8 +224,6 @@ pub struct Publish {
 pub struct HttpRemux {
     /// Address with `[vhost]`, `[app]`, `[stream]`, ending in `.flv`.
     pub mount: String,
-    /// Audio sent at once when a player joins.
-    pub fast_cache: Duration,
     /// Drop packets of a kind the header says is absent.
     pub drop_if_not_match: bool,
     /// The header says there is audio.
@@ -237,7 +235,7 @@ pub struct HttpRemux {
 }
 
 /// Name of the vhost that serves host names without a block of their own.
-pub const DEFAULT_VHOST: &str = "__defaultVhost__";
+pub const DEFAULT_VHOST: &str = hub::StreamKey::DEFAULT_VHOST;
 
 impl Config {
     /// The vhost that serves clients who ask for `name`: the one of that name, else the default one. None if

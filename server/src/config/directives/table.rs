@@ -3,6 +3,7 @@
 
 use super::{Directive, Env, Kind, Reload, Status, Status::Built, Status::NoEffect, Status::NotBuilt};
 
+const AUDIO_ONLY: Status = NotBuilt("live MP3 and AAC over HTTP");
 const API_AUTH: Status = NotBuilt("authentication of the HTTP API");
 const API_RAW: Status = NotBuilt("commands over the HTTP API");
 const BREAKER: Status = NotBuilt("overload protection");
@@ -300,7 +301,7 @@ pub static TABLE: &[Directive] = table! {
     "vhost.http_remux", Block, "", None, Live, Built, "live streams over HTTP; at most one block";
     "vhost.http_remux.enabled", On, "off", Variable, No, Built, "offer them";
     "vhost.http_remux.mount", Text, "[vhost]/[app]/[stream].flv", Variable, No, Built, "address; `.flv` is built, `.ts`, `.mp3` and `.aac` are not built yet";
-    "vhost.http_remux.fast_cache", FloatS, "0", Variable, Live, Built, "audio sent at once when a player joins; mp3 and aac only";
+    "vhost.http_remux.fast_cache", FloatS, "0", Variable, Live, AUDIO_ONLY, "audio sent at once when a player joins; mp3 and aac only";
     "vhost.http_remux.drop_if_not_match", NotOff, "on", Variable, Live, Built, "drop packets of a kind the header says is absent";
     "vhost.http_remux.has_audio", NotOff, "on", Variable, Live, Built, "the header says there is audio";
     "vhost.http_remux.has_video", NotOff, "on", Variable, Live, Built, "the header says there is video";
