@@ -16,6 +16,7 @@ use tracing::{Instrument, error, info, warn};
 use crate::api;
 use crate::config::{Config, Endpoint};
 use crate::gate::Gate;
+use crate::http;
 use crate::log;
 use crate::net::conn::Stream;
 use crate::net::listen::{Pass, accept};
@@ -210,7 +211,7 @@ fn start_log(config: &Config, identity: &Identity) -> std::io::Result<log::Log> 
 fn stream_port(config: &Config, api: &api::State) -> Router {
     let router = api::stream_port_router(api.clone());
     match &config.http_server {
-        Some(server) => api::finish(router.fallback_service(ServeDir::new(&server.dir)), server.crossdomain),
+        Some(server) => http::finish(router.fallback_service(ServeDir::new(&server.dir)), server.crossdomain),
         None => router,
     }
 }

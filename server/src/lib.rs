@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 mod form;
 mod gate;
+mod http;
 mod log;
 mod net;
 mod process;

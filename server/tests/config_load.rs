@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use server::config::{Config, DEFAULT_VHOST, Environment, Error, Jitter, Level, Source, Tank};
+use server::config::{
+    Config, DEFAULT_VHOST, Environment, Error, HlsOnError, HlsStorage, Jitter, Level, Source, Tank,
+};
 
 const VHOST: &str = "vhost __defaultVhost__ { }";
 
@@ -317,29 +319,27 @@ fn a_forgotten_semicolon_is_found() {
 #[test]
 fn what_is_not_built_is_refused_by_name_when_asked_for() {
     for (text, name) in [
-        ("vhost a { hls { enabled on; } }", "`hls` is not built yet (HLS output)"),
+        ("vhost a { dash { enabled on; } }", "`dash` is not built yet (DASH output)"),
         ("rtc_server { enabled on; }", "`rtc_server` is not built yet"),
-        ("daemon on;", "`daemon` is not built yet"),
-        ("daemon yes;", "`daemon` is not built yet"),
-        ("asprocess on;", "`asprocess` is not built yet"),
-        ("grace_start_wait 10;", "`grace_start_wait` is not built yet"),
-        ("circuit_breaker { high_threshold 80; }", "`high_threshold` is not built yet"),
-        ("http_api { enabled on; raw_api { enabled on; } }", "`raw_api` is not built yet"),
+        ("query_latest_version on;", "`query_latest_version` is not built yet"),
+        ("query_latest_version yes;", "`query_latest_version` is not built yet"),
+        ("ff_log_dir x;", "`ff_log_dir` is not built yet"),
+        (
+            "http_api { enabled on; raw_api { enabled on; allow_reload on; } }",
+            "`allow_reload` is not built yet",
+        ),
         ("http_server { enabled on; https { enabled on; } }", "`https` is not built yet"),
         ("vhost a { cluster { mode remote; } }", "`mode` is not built yet"),
         ("vhost a { mode remote; }", "`mode` is not built yet"),
         ("vhost a { forward b; }", "`forward` is not built yet"),
         ("vhost a { ingest x { enabled off; } ingest y { enabled on; } }", "`ingest` is not built yet"),
-        (
-            "vhost a { http_remux { enabled on; mount [vhost]/[app]/[stream].ts; } }",
-            "not built yet (only `.flv` is)",
-        ),
+        ("vhost a { hls { enabled on; hls_keys on; } }", "`hls_keys` is not built yet"),
         ("stream_caster { enabled on; caster flv; }", "`stream_caster` is not built yet"),
     ] {
         assert_refused(&format!("listen 1935; {text}"), &[name, "^"]);
     }
     let error =
-        refused("listen 1935;\nvhost a {\n    hls {\n        enabled on;\n        hls_path x;\n    }\n}");
+        refused("listen 1935;\nvhost a {\n    dash {\n        enabled on;\n        dash_path x;\n    }\n}");
     assert!(error.contains("4 |         enabled on;\n  |                 ^^"), "{error}");
     assert!(error.contains("write `enabled off;`") && error.contains("1 problem "), "{error}");
 }
@@ -348,10 +348,11 @@ fn what_is_not_built_is_refused_by_name_when_asked_for() {
 fn what_asks_for_nothing_loads() {
     for text in [
         "vhost a { hls { hls_path x; hls_fragment 2; } dvr { enabled off; dvr_plan segment; } }",
-        "vhost a { enabled off; hls { enabled on; } }",
+        "vhost a { enabled off; dash { enabled on; } }",
+        "vhost a { hls { enabled on; hls_keys off; hls_nb_notify 64; hls_acodec an; } }",
         "rtc_server { enabled off; listen 9000; tcp { enabled on; } }",
         "stream_caster { enabled off; caster flv; sip { enabled on; } }",
-        "daemon off; asprocess off; grace_start_wait 2300; grace_final_wait 3200; ff_log_dir ./objs;",
+        "daemon off; asprocess off; grace_start_wait 23; grace_final_wait 32; ff_log_dir ./objs;",
         "vhost a { cluster { mode local; origin_cluster off; debug_srs_upnode off; } }",
         "auto_reload_for_docker off; disable_daemon_for_docker off; in_docker off;",
         "circuit_breaker { enabled off; high_threshold 80; }",
@@ -361,10 +362,7 @@ fn what_asks_for_nothing_loads() {
         let config = around(text);
         assert_eq!(warnings(&config), Vec::<String>::new(), "{text}");
     }
-    assert_warns(
-        &around("circuit_breaker { enabled on; }"),
-        "`circuit_breaker` has no effect: overload protection is not built yet",
-    );
+    assert_warns(&around("auto_reload_for_docker on;"), "`auto_reload_for_docker` has no effect");
     assert_warns(&around("tcmalloc_release_rate 0.5;"), "`tcmalloc_release_rate` has no effect");
     assert_warns(&around("threads { interval 3; }"), "`threads` has no effect");
     assert_warns(&inside("bandcheck { key x; anything { goes; } }"), "`bandcheck` has no effect");
@@ -374,20 +372,73 @@ fn what_asks_for_nothing_loads() {
 fn variables_may_not_ask_for_what_is_not_built_either() {
     let text = format!("listen 1935; {VHOST}");
     for (name, value, refusal) in [
-        ("SRS_VHOST_HLS_ENABLED", "on", "`hls` is not built yet"),
-        ("SRS_DAEMON", "on", "`daemon` is not built yet"),
-        ("SRS_GRACE_FINAL_WAIT", "1", "`grace_final_wait` is not built yet"),
+        ("SRS_VHOST_DASH_ENABLED", "on", "`dash` is not built yet"),
+        ("SRS_INOTIFY_AUTO_RELOAD", "on", "`inotify_auto_reload` is not built yet"),
+        ("SRS_FF_LOG_LEVEL", "debug", "`ff_log_level` is not built yet"),
     ] {
         let error = with(&text, &[(name, value)]).unwrap_err().to_string();
         assert!(error.contains(refusal) && error.contains(&format!("{name}={value}")), "{error}");
     }
     let quiet =
-        [("SRS_DAEMON", "off"), ("SRS_VHOST_HLS_ENABLED", "off"), ("SRS_VHOST_HLS_HLS_FRAGMENT", "2")];
+        [("SRS_DAEMON", "off"), ("SRS_VHOST_DASH_ENABLED", "off"), ("SRS_VHOST_DASH_DASH_FRAGMENT", "2")];
     assert_eq!(with(&text, &quiet).unwrap().warnings, []);
     // A variable that says off takes back what the file asks for.
-    let asked = "listen 1935; vhost __defaultVhost__ { hls { enabled on; } }";
-    assert!(with(asked, &[("SRS_VHOST_HLS_ENABLED", "off")]).is_ok());
+    let asked = "listen 1935; vhost __defaultVhost__ { dash { enabled on; } }";
+    assert!(with(asked, &[("SRS_VHOST_DASH_ENABLED", "off")]).is_ok());
     assert!(with(asked, &[]).is_err());
+}
+
+#[test]
+fn a_daemon_is_the_default_of_files_outside_of_containers() {
+    let text = format!("listen 1935; {VHOST}");
+    let container = || Environment::default().in_container();
+    let daemon =
+        |text: &str, env: &Environment| Config::parse("a.conf", text.as_bytes(), env).unwrap().daemon;
+    assert!(daemon(&text, &Environment::default()));
+    assert!(!daemon(&format!("daemon off; {text}"), &Environment::default()));
+    assert!(
+        !daemon(&text, &container()) && !daemon(&format!("in_docker on; {text}"), &Environment::default())
+    );
+    assert!(daemon(&format!("disable_daemon_for_docker off; {text}"), &container()));
+    for source in [Source::BuiltIn, Source::EnvOnly] {
+        assert!(!Config::load(&source, &Environment::default()).unwrap().daemon);
+    }
+    let config = Config::parse("a.conf", text.as_bytes(), &container()).unwrap();
+    assert_eq!(config.log.tank, Tank::Console);
+    assert_refused(&format!("asprocess on; {text}"), &["`asprocess` follows the parent", "daemon off;"]);
+    assert!(read(&format!("asprocess on; daemon off; {text}")).asprocess);
+}
+
+#[test]
+fn hls_is_read_whole() {
+    let hls = |text: &str| inside(&format!("hls {{ enabled on; {text} }}")).vhosts[0].hls.clone().unwrap();
+    let plain = hls("");
+    assert_eq!(
+        (plain.fragment.as_secs(), plain.window.as_secs(), plain.dispose),
+        (10, 60, Some(Duration::from_secs(120)))
+    );
+    assert!(plain.audio && plain.video && plain.cleanup && plain.wait_keyframe && plain.dts_directly);
+    let other = hls("hls_fragment 0.5; hls_dispose 0; hls_vcodec vn; hls_on_error ignore; hls_storage ram;");
+    assert_eq!((other.fragment.as_millis(), other.dispose, other.video), (500, None, false));
+    assert_eq!((other.on_error, other.storage), (HlsOnError::Ignore, HlsStorage::Ram));
+    assert_refused(
+        "listen 1; vhost a { hls { enabled on; } http_remux { enabled on; mount [vhost]/[app]/[stream].ts; } }",
+        &["cannot be in one vhost"],
+    );
+    assert_refused("listen 1; vhost a { hls { enabled on; hls_fragment 0; } }", &["at least 0.1 s"]);
+    assert_refused("listen 1; vhost a { hls { enabled on; hls_ts_file a.ts; } }", &["overwrite each other"]);
+    assert_refused("listen 1; vhost a { http_remux { enabled on; mount /a.mkv; } }", &["does not end in"]);
+    assert_warns(&inside("hls { enabled on; hls_acodec opus; }"), "`opus` is not one of aac, mp3, an");
+}
+
+#[test]
+fn api_credentials_are_whole_and_stay_secret() {
+    let api =
+        |auth: &str| format!("listen 1; {VHOST} http_api {{ enabled on; auth {{ enabled on; {auth} }} }}");
+    assert_refused(&api("username a;"), &["without a `password`"]);
+    assert_refused(&api("username a; password b:c;"), &["must not contain `:`"]);
+    let config = read(&api("username a; password secret;"));
+    assert!(!format!("{config:?}").contains("secret"));
 }
 
 #[test]

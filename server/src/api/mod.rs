@@ -3,7 +3,6 @@
 //! Listening does not belong here.
 
 mod call;
-mod headers;
 mod index;
 mod lists;
 mod machine;
@@ -19,10 +18,10 @@ use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::gate::Gate;
+use crate::http::finish;
 use crate::process::Identity;
 use crate::session::Roll;
 
-pub use headers::finish;
 pub use samples::{Samples, run_samplers};
 
 /// What the API reads.

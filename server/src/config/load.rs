@@ -12,8 +12,9 @@ use super::report::{Error, Problem};
 use super::tree::{self, Files, Node, first};
 use super::value::{self, Number, Value};
 use super::{
-    Config, Endpoint, HttpApi, HttpRemux, HttpServer, Jitter, Level, Log, Play, Publish, Stats, Tank, Tls,
-    Vhost, check, legacy,
+    Breaker, Config, Credentials, Endpoint, Grace, Hls, HlsOnError, HlsSessions, HlsStorage, HttpApi,
+    HttpFormat, HttpRemux, HttpServer, HttpStatic, Jitter, Level, Log, Play, Publish, Stats, Tank, Threshold,
+    Tls, Vhost, check, legacy,
 };
 
 /// What to load.
@@ -21,7 +22,7 @@ use super::{
 pub enum Source {
     /// A file.
     File(PathBuf),
-    /// RTMP, HTTP-FLV and the API on SRS's ports; for a start without any file.
+    /// RTMP, HTTP-FLV, HLS in memory and the API on SRS's ports, in the foreground; for a start without any file.
     BuiltIn,
     /// Defaults and environment variables only; nothing listens unless a variable says so.
     EnvOnly,
@@ -55,17 +56,25 @@ impl Config {
 
 const BUILT_IN: &str = "
     listen 1935;
+    daemon off;
     srs_log_tank console;
     http_api { enabled on; }
     http_server { enabled on; }
-    vhost __defaultVhost__ { http_remux { enabled on; } }
+    vhost __defaultVhost__ {
+        http_remux { enabled on; }
+        hls { enabled on; hls_storage ram; hls_fragment 2; hls_window 12; }
+    }
 ";
 
-const ENV_ONLY: &str = "srs_log_tank console; vhost __defaultVhost__ { }";
+const ENV_ONLY: &str = "daemon off; srs_log_tank console; vhost __defaultVhost__ { }";
 
 /// RTMP chunk sizes that make sense, in bytes.
 const CHUNK_SIZES: std::ops::RangeInclusive<u32> = 128..=65_536;
 const MOST_MERGED_MESSAGES: u32 = 128;
+/// Below this, playlists would change faster than players ask for them.
+const LEAST_FRAGMENT: Duration = Duration::from_millis(100);
+/// Playlists shorter than this would end the sessions of players that only pause for breath.
+const LEAST_HLS_SESSION: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Strictness {
@@ -151,7 +160,8 @@ impl<'a> Reader<'a> {
             self.problems.push(problem.help("add `listen 1935;` at the top of the file"));
         }
         let chunk_size = self.chunk_size(top).unwrap_or(1);
-        let vhosts = self.vhosts(nodes, chunk_size);
+        let utc = self.switch(top, "utc_time");
+        let vhosts = self.vhosts(nodes, chunk_size, utc);
         if vhosts.is_empty() {
             let problem = Problem::new("there is no vhost: every client will be refused");
             self.warn(problem.help("add `vhost __defaultVhost__ { }`"));
@@ -166,12 +176,52 @@ impl<'a> Reader<'a> {
             log: self.log(top),
             pithy_print: self.duration(top, "pithy_print_ms"),
             work_dir: self.path(top, "work_dir"),
+            daemon: self.daemon(top),
+            asprocess: self.asprocess(top),
+            grace: Grace {
+                start_wait: self.duration(top, "grace_start_wait"),
+                final_wait: self.duration(top, "grace_final_wait"),
+                force: self.switch(top, "force_grace_quit"),
+            },
+            breaker: self.breaker(top.inner("circuit_breaker")),
             http_api: self.http_api(top.inner("http_api")),
             http_server: self.http_server(top.inner("http_server")),
             stats: self.stats(top.inner("stats")),
             vhosts,
             warnings: Vec::new(),
         }
+    }
+
+    fn in_container(&mut self, top: Block<'a>) -> bool {
+        self.switch(top, "in_docker") || self.env.is_container()
+    }
+
+    fn daemon(&mut self, top: Block<'a>) -> bool {
+        let stays = self.in_container(top) && self.switch(top, "disable_daemon_for_docker");
+        self.switch(top, "daemon") && !stays
+    }
+
+    fn asprocess(&mut self, top: Block<'a>) -> bool {
+        let asprocess = self.switch(top, "asprocess");
+        if asprocess && self.daemon(top) {
+            let message = "`asprocess` follows the parent process, which a daemon leaves";
+            let problem = self.value(top, "asprocess").problem(self.files, 0, message);
+            self.problems.push(problem.help("write `daemon off;`"));
+        }
+        asprocess
+    }
+
+    fn breaker(&mut self, block: Block<'a>) -> Option<Breaker> {
+        let mut threshold = |percent, pulse| Threshold {
+            percent: self.count(block, percent).unwrap_or(0),
+            pulse: self.count(block, pulse).unwrap_or(0),
+        };
+        let breaker = Breaker {
+            high: threshold("high_threshold", "high_pulse"),
+            critical: threshold("critical_threshold", "critical_pulse"),
+            dying: threshold("dying_threshold", "dying_pulse"),
+        };
+        self.switch(block, "enabled").then_some(breaker)
     }
 
     fn rtmps(&mut self, block: Block<'a>) -> Option<Tls> {
@@ -186,7 +236,25 @@ impl<'a> Reader<'a> {
         self.switch(block, "enabled").then(|| HttpApi {
             listen: self.endpoints(block, "listen"),
             crossdomain: self.switch(block, "crossdomain"),
+            raw: self.switch(block.inner("raw_api"), "enabled"),
+            auth: self.auth(block.inner("auth")),
         })
+    }
+
+    fn auth(&mut self, block: Block<'a>) -> Option<Credentials> {
+        if !self.switch(block, "enabled") {
+            return None;
+        }
+        for name in ["username", "password"] {
+            let value = self.value(block, name);
+            let message = match value.text() {
+                "" => format!("`auth` is on without a `{name}`: nobody can log in"),
+                text if text.contains(':') => format!("`{name}` must not contain `:`"),
+                _ => continue,
+            };
+            self.problems.push(value.problem(self.files, 0, message));
+        }
+        Some(Credentials { username: self.text(block, "username"), password: self.text(block, "password") })
     }
 
     fn http_server(&mut self, block: Block<'a>) -> Option<HttpServer> {
@@ -218,7 +286,7 @@ impl<'a> Reader<'a> {
     }
 
     fn log(&mut self, top: Block<'a>) -> Log {
-        let in_docker = self.switch(top, "in_docker");
+        let in_docker = self.in_container(top);
         let tank = self.value(top, "srs_log_tank");
         let console = tank.text() == "console" || (tank.is_default() && in_docker);
         if !matches!(tank.text(), "console" | "file") {
@@ -253,25 +321,34 @@ impl<'a> Reader<'a> {
         )
     }
 
-    fn vhosts(&mut self, nodes: &'a [Node], chunk_size: u32) -> Vec<Arc<Vhost>> {
+    fn vhosts(&mut self, nodes: &'a [Node], chunk_size: u32, utc: bool) -> Vec<Arc<Vhost>> {
         let mut vhosts: Vec<Arc<Vhost>> = Vec::new();
         let mut names = std::collections::HashSet::new();
         for node in nodes.iter().filter(|node| node.name.text == "vhost") {
             let Some(name) = node.value() else { continue };
             if names.insert(name.text.as_str()) {
                 let block = Block { path: "vhost", nodes: node.block() };
-                vhosts.push(Arc::new(self.vhost(&name.text, block, chunk_size)));
+                vhosts.push(Arc::new(self.vhost(&name.text, block, chunk_size, utc)));
             }
         }
         vhosts
     }
 
-    fn vhost(&mut self, name: &str, block: Block<'a>, chunk_size: u32) -> Vhost {
+    fn vhost(&mut self, name: &str, block: Block<'a>, chunk_size: u32, utc: bool) -> Vhost {
         if let Some(second) = block.nodes.iter().filter(|node| node.name.text == "http_remux").nth(1) {
             let problem = Problem::new("a vhost has at most one `http_remux`");
             self.problems.push(problem.at(self.files.place(second.name.span)));
         }
         let enabled = self.switch(block, "enabled");
+        let http_remux = self.http_remux(block.inner("http_remux"), enabled);
+        let hls = self.hls(block.inner("hls"), utc);
+        if hls.is_some() && http_remux.as_ref().is_some_and(|remux| remux.format == HttpFormat::Ts) {
+            let mount = self.value(block.inner("http_remux"), "mount");
+            let message =
+                "HLS and `http_remux` to `.ts` cannot be in one vhost: both would serve `.ts` addresses";
+            let problem = mount.problem(self.files, 0, message);
+            self.problems.push(problem.help("give one of them a vhost of its own"));
+        }
         Vhost {
             name: name.to_owned(),
             enabled,
@@ -282,7 +359,10 @@ impl<'a> Reader<'a> {
             out_ack_size: self.count(block, "out_ack_size"),
             play: self.play(block.inner("play")),
             publish: self.publish(block.inner("publish")),
-            http_remux: self.http_remux(block.inner("http_remux"), enabled),
+            http_remux,
+            http_static: self.http_static(block.inner("http_static"), name),
+            hls,
+            hls_sessions: self.hls_sessions(block.inner("hls")),
         }
     }
 
@@ -342,23 +422,116 @@ impl<'a> Reader<'a> {
             return None;
         }
         let mount = self.value(block, "mount");
-        if vhost_enabled {
-            let problem = match Path::new(mount.text()).extension().and_then(|extension| extension.to_str()) {
-                Some("flv") => None,
-                Some("ts" | "mp3" | "aac") => {
-                    Some(format!("`mount {}` is not built yet (only `.flv` is)", mount.text()))
-                }
-                _ => Some(format!("`mount {}` does not end in `.flv`", mount.text())),
-            };
-            self.problems.extend(problem.map(|message| mount.problem(self.files, 0, message)));
+        let format = match Path::new(mount.text()).extension().and_then(|extension| extension.to_str()) {
+            Some("flv") => Some(HttpFormat::Flv),
+            Some("ts") => Some(HttpFormat::Ts),
+            Some("aac") => Some(HttpFormat::Aac),
+            Some("mp3") => Some(HttpFormat::Mp3),
+            _ => None,
+        };
+        if vhost_enabled && format.is_none() {
+            let message = format!("`mount {}` does not end in `.flv`, `.ts`, `.aac` or `.mp3`", mount.text());
+            self.problems.push(mount.problem(self.files, 0, message));
         }
         Some(HttpRemux {
             mount: mount.text().to_owned(),
+            format: format.unwrap_or(HttpFormat::Flv),
+            fast_cache: self.duration(block, "fast_cache"),
             drop_if_not_match: self.switch(block, "drop_if_not_match"),
             has_audio: self.switch(block, "has_audio"),
             has_video: self.switch(block, "has_video"),
             guess_has_av: self.switch(block, "guess_has_av"),
         })
+    }
+
+    fn http_static(&mut self, block: Block<'a>, vhost: &str) -> Option<HttpStatic> {
+        self.switch(block, "enabled").then(|| HttpStatic {
+            mount: self.text(block, "mount"),
+            dir: self.text(block, "dir").replace("[vhost]", vhost).into(),
+        })
+    }
+
+    fn hls_sessions(&mut self, block: Block<'a>) -> HlsSessions {
+        HlsSessions {
+            ctx: self.switch(block, "hls_ctx"),
+            ts_ctx: self.switch(block, "hls_ts_ctx"),
+            relative: self.switch(block, "hls_master_m3u8_path_relative"),
+            timeout: (self.duration(block, "hls_window") * 2).max(LEAST_HLS_SESSION),
+        }
+    }
+
+    fn hls(&mut self, block: Block<'a>, utc: bool) -> Option<Hls> {
+        if !self.switch(block, "enabled") {
+            return None;
+        }
+        let fragment = self.duration(block, "hls_fragment");
+        if fragment < LEAST_FRAGMENT {
+            let message = format!("`hls_fragment` must be at least {} s", LEAST_FRAGMENT.as_secs_f64());
+            self.problems.push(self.value(block, "hls_fragment").problem(self.files, 0, message));
+        }
+        let acodec = self.one_of(block, "hls_acodec", &["aac", "mp3", "an"], 0);
+        let vcodec = self.one_of(block, "hls_vcodec", &["h264", "h265", "vn"], 0);
+        if (acodec, vcodec) == (2, 2) {
+            let message = "`hls_acodec an` and `hls_vcodec vn` leave nothing to put into segments";
+            self.problems.push(self.value(block, "hls_vcodec").problem(self.files, 0, message));
+        }
+        let ts_file = self.value(block, "hls_ts_file");
+        if !ts_file.text().contains("[seq]")
+            && !ts_file.text().contains("[timestamp]")
+            && !ts_file.text().contains("[999]")
+        {
+            let problem = ts_file.problem(self.files, 0, "segments overwrite each other");
+            self.problems.push(problem.help("put `[seq]` or `[timestamp]` into `hls_ts_file`"));
+        }
+        Some(Hls {
+            fragment,
+            target_ratio: self.ratio(block, "hls_td_ratio"),
+            overflow_ratio: self.ratio(block, "hls_aof_ratio"),
+            window: self.duration(block, "hls_window"),
+            on_error: match self.one_of(block, "hls_on_error", &["ignore", "continue", "disconnect"], 2) {
+                0 => HlsOnError::Ignore,
+                1 => HlsOnError::Continue,
+                _ => HlsOnError::Disconnect,
+            },
+            storage: match self.one_of(block, "hls_storage", &["disk", "ram"], 0) {
+                1 => HlsStorage::Ram,
+                _ => HlsStorage::Disk,
+            },
+            path: self.path(block, "hls_path"),
+            m3u8_file: self.text(block, "hls_m3u8_file"),
+            ts_file: self.text(block, "hls_ts_file"),
+            entry_prefix: self.text(block, "hls_entry_prefix"),
+            audio: acodec != 2,
+            video: vcodec != 2,
+            cleanup: self.switch(block, "hls_cleanup"),
+            dispose: Some(self.duration(block, "hls_dispose")).filter(|time| !time.is_zero()),
+            wait_keyframe: self.switch(block, "hls_wait_keyframe"),
+            ts_floor: self.switch(block, "hls_ts_floor"),
+            dts_directly: self.switch(block, "hls_dts_directly"),
+            utc,
+        })
+    }
+
+    /// Which of these words it is; another one counts as the one at `otherwise`, with a warning.
+    fn one_of(&mut self, block: Block<'a>, name: &str, words: &[&str], otherwise: usize) -> usize {
+        let value = self.value(block, name);
+        words.iter().position(|word| *word == value.text()).unwrap_or_else(|| {
+            let counts = words.get(otherwise).copied().unwrap_or_default();
+            let message = format!("`{}` is not one of {}: `{counts}` counts", value.text(), words.join(", "));
+            self.warn(value.problem(self.files, 0, message));
+            otherwise
+        })
+    }
+
+    /// A multiple; nothing and less count as 1.
+    fn ratio(&mut self, block: Block<'a>, name: &str) -> f64 {
+        let value = self.value(block, name);
+        let ratio = self.float(&value);
+        if ratio > 0.0 && ratio.is_finite() {
+            return ratio;
+        }
+        self.warn(value.problem(self.files, 0, format!("`{}` is no multiple: 1 counts", value.text())));
+        1.0
     }
 
     /// The chunk size, if there is one; an odd one is kept with a warning, as in SRS.

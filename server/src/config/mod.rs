@@ -44,6 +44,14 @@ pub struct Config {
     pub pithy_print: Duration,
     /// Directory to change to.
     pub work_dir: PathBuf,
+    /// Run in the background.
+    pub daemon: bool,
+    /// Stop when the parent process is another one.
+    pub asprocess: bool,
+    /// How to stop without cutting anybody off.
+    pub grace: Grace,
+    /// Overload levels, if they are watched.
+    pub breaker: Option<Breaker>,
     /// Management API, if it is on.
     pub http_api: Option<HttpApi>,
     /// HTTP streaming and files, if they are on.
@@ -54,6 +62,37 @@ pub struct Config {
     pub vhosts: Vec<Arc<Vhost>>,
     /// What was tolerated, to be logged at start.
     pub warnings: Vec<Problem>,
+}
+
+/// Graceful quit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grace {
+    /// Wait before the listeners close, so that balancers learn of it.
+    pub start_wait: Duration,
+    /// Wait after the last client left.
+    pub final_wait: Duration,
+    /// SIGTERM means it, too.
+    pub force: bool,
+}
+
+/// Overload levels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Busy.
+    pub high: Threshold,
+    /// Busier.
+    pub critical: Threshold,
+    /// Too busy to go on like this.
+    pub dying: Threshold,
+}
+
+/// When an overload level begins and ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threshold {
+    /// Percent of a processor core.
+    pub percent: u32,
+    /// Seconds: how long high and critical last after the last busy one, and how long it takes to be dying. 0 has no such level.
+    pub pulse: u32,
 }
 
 /// Endpoints with a certificate.
@@ -113,6 +152,26 @@ pub struct HttpApi {
     pub listen: Vec<Endpoint>,
     /// Shown by the API only; [`HttpServer::crossdomain`] decides.
     pub crossdomain: bool,
+    /// Offer `/api/v1/raw`.
+    pub raw: bool,
+    /// Who may use it; everybody, if it is none.
+    pub auth: Option<Credentials>,
+}
+
+/// A name with its password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The name.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+/// Without the password, since configurations get printed.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
 }
 
 /// HTTP streaming and files.
@@ -160,6 +219,12 @@ pub struct Vhost {
     pub publish: Publish,
     /// Live streams over HTTP, if they are on.
     pub http_remux: Option<HttpRemux>,
+    /// A folder on the HTTP server, if there is one.
+    pub http_static: Option<HttpStatic>,
+    /// HLS, if it is made.
+    pub hls: Option<Hls>,
+    /// How HLS players are counted and admitted, whoever made the playlist.
+    pub hls_sessions: HlsSessions,
 }
 
 /// Players of a vhost.
@@ -222,8 +287,12 @@ pub struct Publish {
 /// Live streams over HTTP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpRemux {
-    /// Address with `[vhost]`, `[app]`, `[stream]`, ending in `.flv`.
+    /// Address with `[vhost]`, `[app]`, `[stream]`, ending in the format.
     pub mount: String,
+    /// What the body is.
+    pub format: HttpFormat,
+    /// How much sound a new player of [`HttpFormat::Aac`] or [`HttpFormat::Mp3`] gets at once.
+    pub fast_cache: Duration,
     /// Drop packets of a kind the header says is absent.
     pub drop_if_not_match: bool,
     /// The header says there is audio.
@@ -232,6 +301,102 @@ pub struct HttpRemux {
     pub has_video: bool,
     /// Find both out from the stream instead.
     pub guess_has_av: bool,
+}
+
+/// Formats of live streams over HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpFormat {
+    /// FLV.
+    Flv,
+    /// MPEG-TS.
+    Ts,
+    /// AAC with ADTS headers.
+    Aac,
+    /// MP3.
+    Mp3,
+}
+
+/// A folder on the HTTP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpStatic {
+    /// Address prefix with `[vhost]`; the part before the first slash is a host.
+    pub mount: String,
+    /// The folder; `[vhost]` is replaced already.
+    pub dir: PathBuf,
+}
+
+/// HLS of a vhost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hls {
+    /// Length of a segment.
+    pub fragment: Duration,
+    /// A segment is due at this multiple of its length.
+    pub target_ratio: f64,
+    /// It is cut without a keyframe at this multiple.
+    pub overflow_ratio: f64,
+    /// Length of the playlist.
+    pub window: Duration,
+    /// What to do when segments cannot be written.
+    pub on_error: HlsOnError,
+    /// Where segments are kept.
+    pub storage: HlsStorage,
+    /// Base folder.
+    pub path: PathBuf,
+    /// Playlist below it, with `[vhost]`, `[app]`, `[stream]`.
+    pub m3u8_file: String,
+    /// Segments below it, with these, `[seq]`, `[duration]`, `[timestamp]` and parts of the date.
+    pub ts_file: String,
+    /// Put before the address of each segment.
+    pub entry_prefix: String,
+    /// Segments have sound.
+    pub audio: bool,
+    /// Segments have pictures.
+    pub video: bool,
+    /// Delete segments that left the playlist.
+    pub cleanup: bool,
+    /// Delete everything when the publisher has been gone for this long; none never does.
+    pub dispose: Option<Duration>,
+    /// Cut at keyframes only.
+    pub wait_keyframe: bool,
+    /// `[timestamp]` counts fragments of the wall clock.
+    pub ts_floor: bool,
+    /// Audio times as they come, instead of counted from samples.
+    pub dts_directly: bool,
+    /// Parts of the date in UTC.
+    pub utc: bool,
+}
+
+/// What to do when HLS cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HlsOnError {
+    /// Give up HLS for this publisher.
+    Ignore,
+    /// Leave the segment out and go on.
+    Continue,
+    /// Disconnect the publisher.
+    Disconnect,
+}
+
+/// Where segments are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HlsStorage {
+    /// In files.
+    Disk,
+    /// In memory.
+    Ram,
+}
+
+/// HLS players of a vhost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HlsSessions {
+    /// Each player has a session.
+    pub ctx: bool,
+    /// Its id stands on the addresses of segments, too.
+    pub ts_ctx: bool,
+    /// The session's address in the master playlist is relative.
+    pub relative: bool,
+    /// A session without requests for this long is over.
+    pub timeout: Duration,
 }
 
 /// Name of the vhost that serves host names without a block of their own.

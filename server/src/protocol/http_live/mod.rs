@@ -1,7 +1,5 @@
-//! Live streams over HTTP and WebSocket, on the port that also serves files and the API.
-//!
-//! hyper reads the requests. One that asks for a live stream takes the socket over from hyper: from there its bytes are
-//! written by `net` like those of any other player.
+//! Live streams over HTTP and WebSocket, on the port that also serves files and the API. A request for a live stream takes the
+//! socket over from the front: from there its bytes are written by `net` like those of any other player.
 
 mod flv;
 mod mount;
@@ -9,27 +7,18 @@ mod reply;
 mod websocket;
 mod wire;
 
-use std::cell::RefCell;
-use std::future::{pending, poll_fn};
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tower::ServiceExt;
-use tracing::{Instrument, info, warn};
+use axum::http::Method;
+use tokio::io::AsyncWriteExt;
+use tracing::Instrument;
 
 use crate::config::Config;
 use crate::gate::Gate;
+use crate::http::Front;
+use crate::http::front::MAX_HEAD;
 use crate::log;
 use crate::net::listen::Pass;
 use crate::net::{Conn, Core};
@@ -42,23 +31,16 @@ use mount::Mounts;
 pub struct Service {
     gate: Arc<Gate>,
     mounts: Mounts,
-    router: Router,
+    front: Front,
     crossdomain: bool,
-    max_connections: u32,
 }
-
-/// A client must send a request head within this time; idle keep-alive connections are closed after it.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// The largest request head.
-const MAX_HEAD: usize = 16 << 10;
 
 impl Service {
     /// Serves live streams as configured, and everything else by `router`.
     pub fn new(config: &Config, gate: Arc<Gate>, router: Router) -> Self {
         let mounts = Mounts::new(gate.vhosts());
         let crossdomain = config.http_server.as_ref().is_some_and(|s| s.crossdomain);
-        Self { gate, mounts, router, crossdomain, max_connections: config.max_connections }
+        Self { gate, mounts, front: Front::new(router, config.max_connections), crossdomain }
     }
 
     /// Serves a port on which there are no live streams, by `router` alone.
@@ -75,83 +57,12 @@ pub async fn serve(core: Rc<Core>, service: Arc<Service>, conn: Conn, pass: Pass
 
 async fn serve_logged(core: Rc<Core>, service: Arc<Service>, conn: Conn, pass: Pass) {
     let Conn { stream, session, local } = conn;
+    let wants = |request: &_| service.mounts.is_live(&service.gate, request);
     // Boxed, since hyper's part is large and over when a stream begins.
-    let front = Box::pin(front(&service, stream, &session, pass.full));
-    let Some((request, stream, early)) = front.await else { return };
-    let conn = Conn { stream, session, local };
-    Viewer { core, service, request, early }.serve(conn).await;
-}
-
-/// Lets hyper serve requests until one asks for a live stream: that request, the socket, and what was read behind the request.
-async fn front<S: AsyncRead + AsyncWrite + Unpin>(
-    service: &Service,
-    stream: S,
-    session: &Session,
-    full: bool,
-) -> Option<(Request<()>, S, bytes::Bytes)> {
-    let taken: RefCell<Option<Request<()>>> = RefCell::new(None);
-    let count = std::cell::Cell::new(0u32);
-    let answer = service_fn(|request: Request<Incoming>| {
-        count.set(count.get() + 1);
-        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
-        info!(
-            "HTTP #{} {}:{} {} {}, content-length={}",
-            count.get(),
-            session.peer.ip(),
-            session.peer.port(),
-            request.method(),
-            request.uri(),
-            length.unwrap_or("-1")
-        );
-        let taken = &taken;
-        // hyper wants to move it.
-        Box::pin(async move {
-            if full {
-                let limit = service.max_connections;
-                warn!("client refused: max_connections {limit} reached, peer={}", session.peer);
-                return Ok(busy(limit));
-            }
-            if service.mounts.is_live(&service.gate, &request) {
-                *taken.borrow_mut() = Some(request.map(drop));
-                return pending().await;
-            }
-            service.router.clone().oneshot(request.map(Body::new)).await
-        })
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), answer);
-    let mut serving = pin!(Some(serving));
-    let ended = poll_fn(|cx| {
-        let Some(serving) = serving.as_mut().as_pin_mut() else { return Poll::Ready(Ok(())) };
-        let polled = serving.get_mut().poll_without_shutdown(cx);
-        if taken.borrow().is_some() { Poll::Ready(Ok(())) } else { polled }
-    });
-    match ended.await {
-        Ok(()) => {}
-        Err(e) if e.is_timeout() && count.get() > 0 => info!("client finished: no further request"),
-        // Slow or garbled heads end here; hyper has answered as far as there was something to answer.
-        Err(e) => warn!("serve error: {}, peer={}", describe(&e), session.peer),
-    }
-    let parts = serving.get_mut().take()?.into_parts();
-    let request = taken.borrow_mut().take()?;
-    Some((request, parts.io.into_inner(), parts.read_buf))
-}
-
-/// An error with its causes, which hyper keeps apart.
-fn describe(e: &dyn std::error::Error) -> String {
-    std::iter::successors(e.source(), |e| e.source()).fold(e.to_string(), |all, e| format!("{all}: {e}"))
-}
-
-fn busy(limit: u32) -> Response<Body> {
-    let mut response =
-        Response::new(Body::from(format!("the server is full: max_connections {limit} reached\n")));
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
-    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("10"));
-    response
+    let taken = Box::pin(service.front.serve(stream, &session, pass.full, wants)).await;
+    let Some(taken) = taken else { return };
+    let conn = Conn { stream: taken.stream, session, local };
+    Viewer { core, service, request: taken.request, early: taken.early }.serve(conn).await;
 }
 
 /// Whatever a client sends gets an answer or a close, never a panic.
@@ -166,9 +77,10 @@ pub fn fuzz(data: &[u8]) {
         if client.write_all(data).await.is_err() || client.shutdown().await.is_err() {
             return;
         }
-        if let Some((_, _, early)) = front(&service, server, &session, false).await {
+        let wants = |request: &_| service.mounts.is_live(&service.gate, request);
+        if let Some(taken) = service.front.serve(server, &session, false, wants).await {
             let mut said = Vec::new();
-            drop(websocket::Listener::default().receive(&early, &mut said));
+            drop(websocket::Listener::default().receive(&taken.early, &mut said));
         }
     });
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::http::{Request, Uri, header};
+use axum::http::Request;
 use percent_encoding::percent_decode_str;
 
 use super::is_live_method;
 use crate::config::Vhost;
 use crate::gate::Gate;
+use crate::http::request;
 
 /// The mounts of all vhosts.
 #[derive(Default)]
@@ -53,7 +54,7 @@ impl Mounts {
 
     /// The stream that the request is for.
     pub(super) fn find<B>(&self, gate: &Gate, request: &Request<B>) -> Option<Target> {
-        let asked = asked_vhost(request);
+        let asked = request::vhost(request);
         let vhost = gate.vhost(&asked).ok()?;
         let mount = self.0.iter().find(|m| m.vhost == vhost.name)?;
         if mount.host.as_ref().is_some_and(|host| *host != asked) {
@@ -142,29 +143,6 @@ fn walk(parts: &[Part], path: &str, found: &mut (Option<String>, Option<String>)
     false
 }
 
-/// The vhost that a request asks for: the parameter `vhost`, else `domain`, else the host without its port.
-fn asked_vhost<B>(request: &Request<B>) -> String {
-    let uri = request.uri();
-    let host = || {
-        let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok());
-        let host = host.or(uri.authority().map(|a| a.as_str())).unwrap_or_default();
-        match host.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-            _ => host,
-        }
-        .trim_matches(['[', ']'])
-        .to_owned()
-    };
-    parameter(uri, "vhost").or_else(|| parameter(uri, "domain")).unwrap_or_else(host)
-}
-
-/// A parameter of the query, decoded.
-fn parameter(uri: &Uri, name: &str) -> Option<String> {
-    let pairs = uri.query()?.split(['&', ';']);
-    let value = pairs.filter_map(|pair| pair.split_once('=')).find(|(n, _)| *n == name)?.1;
-    Some(percent_decode_str(value).decode_utf8_lossy().into_owned()).filter(|value| !value.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,14 +173,5 @@ mod tests {
         let mount = Mount::new("a.com", "b.com/[app]/[stream].flv");
         assert_eq!(mount.host.as_deref(), Some("b.com"));
         assert_eq!(Mount::new("a.com", "[vhost]/[app]/[stream].flv").host, None);
-    }
-
-    #[test]
-    fn the_vhost_of_a_request() {
-        let request = |uri: &str, host: &str| Request::get(uri).header("host", host).body(()).unwrap();
-        assert_eq!(asked_vhost(&request("/x?vhost=a.com&domain=b.com", "c.com")), "a.com");
-        assert_eq!(asked_vhost(&request("/x?domain=b.com", "c.com")), "b.com");
-        assert_eq!(asked_vhost(&request("/x", "c.com:8080")), "c.com");
-        assert_eq!(asked_vhost(&request("/x", "[::1]:8080")), "::1");
     }
 }

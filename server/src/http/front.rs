@@ -1,0 +1,131 @@
+//! The front of an HTTP connection: hyper reads the requests, and a router answers them. A request that a protocol wants for
+//! itself, such as one for a live stream, takes the socket over from hyper.
+
+use std::cell::{Cell, RefCell};
+use std::future::{pending, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode, header};
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower::ServiceExt;
+use tracing::{info, warn};
+
+use crate::session::Session;
+
+/// What the connections to a port share.
+pub struct Front {
+    router: Router,
+    max_connections: u32,
+}
+
+/// A request that was taken out of hyper's hands.
+pub struct Taken<S> {
+    /// The request.
+    pub request: Request<()>,
+    /// The socket.
+    pub stream: S,
+    /// What was read behind the request.
+    pub early: Bytes,
+}
+
+/// A client must send a request head within this time; idle keep-alive connections are closed after it.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The largest request head.
+pub const MAX_HEAD: usize = 16 << 10;
+
+impl Front {
+    /// Answers by `router`. `max_connections` is what those are told who come when the server is `full`.
+    pub fn new(router: Router, max_connections: u32) -> Self {
+        Self { router, max_connections }
+    }
+
+    /// Serves requests until the connection ends, or one comes that somebody `wants` for himself. Handlers find the
+    /// `Arc<Session>` of the connection among the extensions of the request.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        session: &Arc<Session>,
+        full: bool,
+        wants: impl Fn(&Request<Incoming>) -> bool,
+    ) -> Option<Taken<S>> {
+        let taken: RefCell<Option<Request<()>>> = RefCell::new(None);
+        let count = Cell::new(0u32);
+        let answer = service_fn(|mut request: Request<Incoming>| {
+            count.set(count.get() + 1);
+            tell(count.get(), session, &request);
+            request.extensions_mut().insert(session.clone());
+            let (taken, wants) = (&taken, &wants);
+            // hyper wants to move it.
+            Box::pin(async move {
+                if full {
+                    let limit = self.max_connections;
+                    warn!("client refused: max_connections {limit} reached, peer={}", session.peer);
+                    return Ok(busy(limit));
+                }
+                if wants(&request) {
+                    *taken.borrow_mut() = Some(request.map(drop));
+                    return pending().await;
+                }
+                self.router.clone().oneshot(request.map(Body::new)).await
+            })
+        });
+        let serving = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), answer);
+        let mut serving = pin!(Some(serving));
+        let ended = poll_fn(|cx| {
+            let Some(serving) = serving.as_mut().as_pin_mut() else { return Poll::Ready(Ok(())) };
+            let polled = serving.get_mut().poll_without_shutdown(cx);
+            if taken.borrow().is_some() { Poll::Ready(Ok(())) } else { polled }
+        });
+        match ended.await {
+            Ok(()) => {}
+            Err(e) if e.is_timeout() && count.get() > 0 => info!("client finished: no further request"),
+            // Slow or garbled heads end here; hyper has answered as far as there was something to answer.
+            Err(e) => warn!("serve error: {}, peer={}", describe(&e), session.peer),
+        }
+        let parts = serving.get_mut().take()?.into_parts();
+        let request = taken.borrow_mut().take()?;
+        Some(Taken { request, stream: parts.io.into_inner(), early: parts.read_buf })
+    }
+}
+
+/// The line that operators of SRS know.
+fn tell(number: u32, session: &Session, request: &Request<Incoming>) {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
+    info!(
+        "HTTP #{number} {}:{} {} {}, content-length={}",
+        session.peer.ip(),
+        session.peer.port(),
+        request.method(),
+        request.uri(),
+        length.unwrap_or("-1")
+    );
+}
+
+/// An error with its causes, which hyper keeps apart.
+fn describe(e: &dyn std::error::Error) -> String {
+    std::iter::successors(e.source(), |e| e.source()).fold(e.to_string(), |all, e| format!("{all}: {e}"))
+}
+
+fn busy(limit: u32) -> Response<Body> {
+    let mut response =
+        Response::new(Body::from(format!("the server is full: max_connections {limit} reached\n")));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("10"));
+    response
+}
