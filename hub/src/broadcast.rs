@@ -126,6 +126,22 @@ impl State {
     }
 }
 
+impl State {
+    /// Where the form stands; it is made and fed from the GOP cache if it is not there.
+    fn form<R: Remux>(&mut self, make: impl FnOnce() -> R) -> usize {
+        let id = TypeId::of::<R>();
+        self.forms.iter().position(|(form, _)| *form == id).unwrap_or_else(|| {
+            let mut form = Running::new(make(), self.rules.clone(), self.publishing);
+            form.tracks(&self.tracks, &mut Vec::new());
+            for frame in self.gop.frames() {
+                form.frame(frame, &mut Vec::new());
+            }
+            self.forms.push((id, Box::new(form)));
+            self.forms.len() - 1
+        })
+    }
+}
+
 impl Broadcast {
     /// Its name.
     pub fn key(&self) -> &StreamKey {
@@ -166,24 +182,19 @@ impl Broadcast {
 
     /// Follows one form of it. The form is made and fed from the GOP cache if nobody reads it yet.
     pub fn subscribe<R: Remux>(self: &Arc<Self>, make: impl FnOnce() -> R) -> Subscription<R::Unit> {
-        let mut state = self.state.lock();
-        let state = &mut *state;
-        let id = TypeId::of::<R>();
-        let at = match state.forms.iter().position(|(form, _)| *form == id) {
-            Some(at) => at,
-            None => {
-                let mut form = Running::new(make(), state.rules.clone(), state.publishing);
-                form.tracks(&state.tracks, &mut Vec::new());
-                for frame in state.gop.frames() {
-                    form.frame(frame, &mut Vec::new());
-                }
-                state.forms.push((id, Box::new(form)));
-                state.forms.len() - 1
-            }
-        };
+        let state = &mut *self.state.lock();
+        let at = state.form(make);
         let lane = state.forms[at].1.lane().downcast::<Mutex<Lane<R::Unit>>>();
         let lane = lane.unwrap_or_else(|_| unreachable!("a form is found by the type that made it"));
         Subscription::new(lane, self.clone())
+    }
+
+    /// Makes a form now and keeps it, with the past that it gives to joiners, until the publisher leaves: whoever comes first
+    /// finds it warm.
+    pub fn keep<R: Remux>(&self, make: impl FnOnce() -> R) {
+        let state = &mut *self.state.lock();
+        let at = state.form(make);
+        state.forms[at].1.keep(true);
     }
 
     /// Asks the publisher for a keyframe; protocols that can will ask the encoder.
@@ -275,6 +286,7 @@ impl Drop for Publication {
             for (_, form) in &mut state.forms {
                 form.tracks(&state.tracks, &mut self.wakers);
                 form.turn(false, &mut self.wakers);
+                form.keep(false);
             }
             state.forms.retain(|(_, form)| form.followers() > 0);
         }
@@ -292,6 +304,8 @@ trait Form: Send {
     fn frame(&mut self, frame: &Frame, wakers: &mut Vec<Waker>) -> bool;
     fn turn(&mut self, live: bool, wakers: &mut Vec<Waker>);
     fn set_rules(&mut self, rules: &Rules);
+    /// Whether it stays without readers.
+    fn keep(&mut self, kept: bool);
     fn followers(&self) -> usize;
     fn lane(&self) -> Arc<dyn std::any::Any + Send + Sync>;
 }
@@ -301,12 +315,13 @@ struct Running<R: Remux> {
     lane: Arc<Mutex<Lane<R::Unit>>>,
     made: Vec<Stamped<R::Unit>>,
     idle_since: Option<Micros>,
+    kept: bool,
 }
 
 impl<R: Remux> Running<R> {
     fn new(remux: R, rules: Rules, live: bool) -> Self {
-        let lane = Arc::new(Mutex::new(Lane::new(rules, live)));
-        Self { remux, lane, made: Vec::new(), idle_since: None }
+        let lane = Arc::new(Mutex::new(Lane::new(rules, remux.history(), live)));
+        Self { remux, lane, made: Vec::new(), idle_since: None, kept: false }
     }
 }
 
@@ -320,7 +335,7 @@ impl<R: Remux> Form for Running<R> {
         self.remux.frame(frame, &mut self.made);
         let mut lane = self.lane.lock();
         lane.push(&mut self.made, wakers);
-        if lane.followers() > 0 {
+        if lane.followers() > 0 || self.kept {
             self.idle_since = None;
             return true;
         }
@@ -338,6 +353,10 @@ impl<R: Remux> Form for Running<R> {
 
     fn set_rules(&mut self, rules: &Rules) {
         self.lane.lock().set_rules(rules);
+    }
+
+    fn keep(&mut self, kept: bool) {
+        self.kept = kept;
     }
 
     fn followers(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use media::{Stamped, Unit};
+use media::{Micros, Stamped, Unit};
 use parking_lot::Mutex;
 use slab::Slab;
 
@@ -14,6 +14,8 @@ use crate::tail::Tail;
 /// A subscription that has fallen this many units behind jumps ahead. Relays pull at least every few hundred
 /// milliseconds, so that only a core that hangs gets here.
 const MAX_BEHIND: u64 = 8192;
+/// The same, by what the units weigh: forms with few large units are read by tasks that wait for disks.
+const MAX_BEHIND_BYTES: usize = 64 << 20;
 
 pub(crate) struct Lane<U> {
     tail: Tail<U>,
@@ -28,8 +30,8 @@ struct Follower {
 }
 
 impl<U: Unit> Lane<U> {
-    pub(crate) fn new(rules: Rules, live: bool) -> Self {
-        Self { tail: Tail::new(rules), live, generation: live.into(), followers: Slab::new() }
+    pub(crate) fn new(rules: Rules, history: Micros, live: bool) -> Self {
+        Self { tail: Tail::new(rules, history), live, generation: live.into(), followers: Slab::new() }
     }
 
     pub(crate) fn followers(&self) -> usize {
@@ -67,6 +69,7 @@ impl<U: Unit> Lane<U> {
         let head = self.tail.head();
         let slowest = self.followers.iter().map(|(_, f)| f.cursor).min().unwrap_or(head);
         self.tail.trim(slowest.max(head.saturating_sub(MAX_BEHIND)));
+        while self.tail.bytes() > MAX_BEHIND_BYTES && self.tail.trim_one() {}
     }
 }
 
@@ -109,6 +112,11 @@ impl<U: Unit> Subscription<U> {
     pub fn publisher(&self) -> (bool, u32) {
         let lane = self.lane.lock();
         (lane.live, lane.generation)
+    }
+
+    /// See [`media::Remux::history`].
+    pub(crate) fn history(&self) -> Micros {
+        self.lane.lock().tail.history()
     }
 
     /// Takes all units that have come since the last pull. Pending while there are fewer than `at_least` (and the publisher is the

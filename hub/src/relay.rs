@@ -52,9 +52,10 @@ impl<U: Unit> Relay<U> {
     /// A relay over a subscription. Readers that are more than `queue_length` behind are told to skip.
     pub fn new(subscription: Subscription<U>, rules: Rules, queue_length: Micros) -> Self {
         let (live, generation) = subscription.publisher();
+        let history = subscription.history();
         Self(Rc::new(RefCell::new(Inner {
             subscription,
-            tail: Tail::new(rules),
+            tail: Tail::new(rules, history),
             arrivals: VecDeque::new(),
             queue_length,
             live,

@@ -27,10 +27,12 @@ pub(crate) struct Tail<U> {
     /// The time of the newest unit, kept or not.
     now: Micros,
     rules: Rules,
+    /// See [`media::Remux::history`].
+    history: Micros,
 }
 
 impl<U: Unit> Tail<U> {
-    pub(crate) fn new(rules: Rules) -> Self {
+    pub(crate) fn new(rules: Rules, history: Micros) -> Self {
         Self {
             units: VecDeque::new(),
             first: 0,
@@ -41,7 +43,13 @@ impl<U: Unit> Tail<U> {
             bytes: 0,
             now: Micros::ZERO,
             rules,
+            history,
         }
+    }
+
+    /// How much of the past a joiner is given where every unit is key.
+    pub(crate) fn history(&self) -> Micros {
+        self.history
     }
 
     /// The number of the oldest unit kept.
@@ -88,7 +96,7 @@ impl<U: Unit> Tail<U> {
 
     pub(crate) fn set_rules(&mut self, rules: &Rules) {
         self.rules = rules.clone();
-        if !rules.gop_cache {
+        if !self.keeps_past() {
             self.key = None;
         }
     }
@@ -96,7 +104,9 @@ impl<U: Unit> Tail<U> {
     pub(crate) fn push(&mut self, unit: Stamped<U>) {
         match unit.place {
             Place::Init { .. } => put(&mut self.init, &unit),
-            Place::Media { key: true, .. } if self.rules.gop_cache => {
+            Place::Media { key: true, .. }
+                if self.keeps_past() && (self.history == Micros::ZERO || self.key.is_none()) =>
+            {
                 self.key = Some(self.head());
                 self.key_init.clone_from(&self.init);
                 self.gop_bytes = 0;
@@ -107,9 +117,30 @@ impl<U: Unit> Tail<U> {
         self.bytes += unit.unit.size();
         self.now = unit.time;
         self.units.push_back(unit);
-        let limit = self.rules.gop_max_frames as u64;
+        self.forget_history();
+        // Sound alone is bounded by its time and by its bytes.
+        let limit = if self.history == Micros::ZERO { self.rules.gop_max_frames as u64 } else { 0 };
         if self.key.is_some_and(|k| limit > 0 && self.head() - k > limit) || self.gop_bytes > MAX_BYTES {
             self.key = None;
+        }
+    }
+
+    fn keeps_past(&self) -> bool {
+        self.rules.gop_cache || self.history > Micros::ZERO
+    }
+
+    /// Lets joiners start later when the units at the start have become older than the history.
+    fn forget_history(&mut self) {
+        if self.history == Micros::ZERO {
+            return;
+        }
+        let oldest = self.now - self.history;
+        while let Some(key) = self.key
+            && key + 1 < self.head()
+            && let Some(unit) = self.get(key).filter(|unit| unit.time < oldest)
+        {
+            self.gop_bytes -= unit.unit.size();
+            self.key = Some(key + 1);
         }
     }
 
@@ -122,6 +153,13 @@ impl<U: Unit> Tail<U> {
             self.first += 1;
             self.bytes -= unit.unit.size();
         }
+    }
+
+    /// Drops the oldest unit, unless a joiner needs it or there is none.
+    pub(crate) fn trim_one(&mut self) -> bool {
+        let first = self.first;
+        self.trim(first + 1);
+        self.first > first
     }
 
     /// The publisher is gone: a joiner finds nothing. Those who still read keep their place.

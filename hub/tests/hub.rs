@@ -328,6 +328,63 @@ fn readers_in_another_thread_see_every_unit_in_order() {
     assert!(numbers.windows(2).all(|w| w[1] == w[0] + 1), "a gap");
 }
 
+/// A form of which joiners get the last second.
+struct Sound;
+
+impl Remux for Sound {
+    type Unit = Named;
+
+    fn tracks(&mut self, _: &Tracks, _: &mut Vec<Stamped<Named>>) {}
+
+    fn frame(&mut self, frame: &Frame, out: &mut Vec<Stamped<Named>>) {
+        let unit = Named(String::from_utf8_lossy(&frame.data).into_owned(), frame.data.len());
+        out.push(Stamped { time: frame.dts, place: Place::Media { track: frame.track, key: true }, unit });
+    }
+
+    fn history(&self) -> Micros {
+        Micros::from_secs(1)
+    }
+}
+
+#[test]
+fn a_form_with_a_history_gives_it_to_the_first_who_comes_and_to_the_next() {
+    let hub = Hub::default();
+    let rules = Rules { gop_cache: false, ..Rules::default() };
+    let broadcast = hub.open(&key("one"), &rules);
+    let mut publication = broadcast.publish().unwrap();
+    broadcast.keep(|| Sound);
+    let mut write = |n: i64| publication.write(&frame(TrackId::AUDIO, true, n * 100, &format!("a{n}")));
+    (0..300).for_each(&mut write);
+    let relay = Relay::new(broadcast.subscribe(|| Sound), rules, QUEUE);
+    let pull = || relay.poll_pull(&mut Context::from_waker(Waker::noop()), 1, Micros::ZERO).is_ready();
+    assert!(pull());
+    let names = |from, to| (from..to).map(|n| format!("a{n}")).collect::<Vec<_>>();
+    let mut first = relay.reader();
+    assert_eq!(take(&mut first), names(289, 300));
+    (300..310).for_each(&mut write);
+    assert!(pull());
+    assert_eq!((take(&mut first), take(&mut relay.reader())), (names(300, 310), names(299, 310)));
+}
+
+#[test]
+fn a_reader_that_sleeps_over_heavy_units_costs_no_memory_without_bound() {
+    let hub = Hub::default();
+    let broadcast = hub.open(&key("one"), &Rules { gop_cache: false, ..Rules::default() });
+    let mut publication = broadcast.publish().unwrap();
+    let mut subscription = broadcast.subscribe(|| Plain);
+    let (mut init, mut units) = (Vec::new(), Vec::new());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(subscription.poll_pull(&mut cx, 1, &mut init, &mut units).is_ready());
+    let heavy = Bytes::from(vec![b'x'; 1 << 20]);
+    for n in 0..100 {
+        let dts = Micros::from_millis(n);
+        publication.write(&Frame { track: TrackId::VIDEO, dts, pts: dts, key: false, data: heavy.clone() });
+    }
+    let Poll::Ready(pulled) = subscription.poll_pull(&mut cx, 1, &mut init, &mut units) else { panic!() };
+    assert!(pulled.anew && pulled.missed > 30, "{pulled:?}");
+    assert!(units.len() < 70, "{}", units.len());
+}
+
 /// Runs a future on this thread, sleeping in between.
 fn wait<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(std::thread::Thread);

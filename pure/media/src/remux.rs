@@ -60,4 +60,10 @@ pub trait Remux: Send + 'static {
 
     /// One frame. Pushes zero or more units.
     fn frame(&mut self, frame: &Frame, out: &mut Vec<Stamped<Self::Unit>>);
+
+    /// How much media time before the newest unit a joiner is given, in forms where every unit is key; zero starts it at the
+    /// newest key unit.
+    fn history(&self) -> Micros {
+        Micros::ZERO
+    }
 }

@@ -55,17 +55,30 @@ impl fmt::Display for Refused {
     }
 }
 
+/// Somebody who has work to do with every stream: segments it, records it, forwards it.
+pub trait Watcher: Send + Sync {
+    /// A publisher was admitted and has not sent a frame yet. Must not wait.
+    fn published(&self, stream: &Publishing);
+}
+
 /// See the module.
 pub struct Gate {
     config: Arc<Config>,
     hub: Hub,
     roll: Arc<Roll>,
+    watchers: Vec<Box<dyn Watcher>>,
 }
 
 impl Gate {
     /// A gate that follows this configuration.
     pub fn new(config: Arc<Config>, roll: Arc<Roll>) -> Self {
-        Self { config, hub: Hub::default(), roll }
+        Self { config, hub: Hub::default(), roll, watchers: Vec::new() }
+    }
+
+    /// Has somebody told of each stream that begins.
+    pub fn with_watcher(mut self, watcher: impl Watcher + 'static) -> Self {
+        self.watchers.push(Box::new(watcher));
+        self
     }
 
     /// The vhost that serves requests for `name`: the one of that name, else the default one.
@@ -85,7 +98,9 @@ impl Gate {
         let publication =
             broadcast.publish().map_err(|hub::Busy| Refused::Busy(self.publisher(&broadcast)))?;
         let seat = self.seat(&ask, &broadcast);
-        Ok(Publishing { publication, seat, vhost, roll: self.roll.clone() })
+        let publishing = Publishing { publication, seat, vhost, roll: self.roll.clone() };
+        self.watchers.iter().for_each(|watcher| watcher.published(&publishing));
+        Ok(publishing)
     }
 
     /// Admits a player.
@@ -155,6 +170,11 @@ impl Publishing {
     /// The stream.
     pub fn broadcast(&self) -> &Arc<Broadcast> {
         self.publication.broadcast()
+    }
+
+    /// The publisher.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.seat.client().session
     }
 
     /// See [`Publication::tracks`].

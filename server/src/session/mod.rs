@@ -77,8 +77,10 @@ pub fn random_vid() -> String {
 pub enum Kind {
     /// Plays over RTMP.
     RtmpPlay,
-    /// Plays FLV over HTTP or WebSocket.
+    /// Plays FLV, or another live format, over HTTP or WebSocket.
     FlvPlay,
+    /// Plays HLS.
+    HlsPlay,
     /// Publishes over RTMP as FMLE does (`releaseStream`, `FCPublish`, …): OBS, FFmpeg and most others.
     FmlePublish,
     /// Publishes over RTMP as Flash does (`createStream`, `publish`).
@@ -93,6 +95,7 @@ impl Kind {
         match self {
             Self::RtmpPlay => "rtmp-play",
             Self::FlvPlay => "flv-play",
+            Self::HlsPlay => "hls-play",
             Self::FmlePublish => "fmle-publish",
             Self::FlashPublish => "flash-publish",
             Self::HaivisionPublish => "haivision-publish",
@@ -121,8 +124,13 @@ pub struct Session {
 impl Session {
     /// A session for a connection just accepted.
     pub fn new(peer: SocketAddr) -> Arc<Self> {
+        Self::named(Cid::random(), peer)
+    }
+
+    /// A session that has its name already; what is a session spans several connections.
+    pub fn named(cid: Cid, peer: SocketAddr) -> Arc<Self> {
         Arc::new(Self {
-            cid: Cid::random(),
+            cid,
             peer,
             counters: Counters::default(),
             kicked: AtomicBool::new(false),

@@ -17,6 +17,7 @@ fn mark(kind: Kind) -> &'static str {
         Kind::FmlePublish | Kind::FlashPublish | Kind::HaivisionPublish => "<- CPB",
         Kind::RtmpPlay => "-> PLA",
         Kind::FlvPlay => "-> HTS",
+        Kind::HlsPlay => "-> HLS",
     }
 }
 
