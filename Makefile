@@ -5,7 +5,7 @@
 #   make check   formatting, lints, documentation, walls, licences
 #   make e2e     only the end-to-end tests
 #   make fuzz    fuzz every parser for SECONDS (default 30) each
-#   make bench   measure against nginx-rtmp and the floor (about 25 minutes; nothing else may run)
+#   make bench   measure against nginx-rtmp and the floor (about 40 minutes; nothing else may run)
 
 # rustup's own place, in case it was installed a moment ago and is not on the PATH yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::ChildStdout;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::{fs, io, thread};
 
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::plan::{self, Load, Ports, Row, Server};
+use crate::plan::{self, HLS_FRAGMENT, HLS_WINDOW, Load, Ports, Row, Server, Storage};
 use crate::process::{Cpu, Running, busy, core_times, free_port, memory};
-use crate::stats::{Line, PlayReport, median};
+use crate::stats::{HlsReport, Line, PlayReport, median};
 
 const GENERATOR_CORE: &str = "1";
 /// New players per second.
@@ -22,6 +22,11 @@ const RAMP: usize = 500;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Players beside a publisher load, each on a stream of its own.
 const WITNESSES: usize = 10;
+/// Seconds from the first playlist until old segments leave it, and are deleted as new ones come.
+const FULL_WINDOW: u32 = HLS_WINDOW + 2 * HLS_FRAGMENT;
+/// Seconds for which every stream's playlist is polled once its publishers' cost is measured: long enough to see one
+/// that stands still.
+const INSPECTION: u32 = 4 * HLS_FRAGMENT;
 /// Cut off both ends of the measured time, so that neither the start nor the end of it is read.
 const MARGIN: Duration = Duration::from_millis(250);
 
@@ -40,6 +45,8 @@ pub struct Driver {
     pub media: PathBuf,
     /// Its rate, which the floor copies.
     pub kbps: f64,
+    /// The test stream of the rows about HLS segmenting.
+    pub studio_media: PathBuf,
     /// Measured seconds.
     pub seconds: u32,
 }
@@ -63,12 +70,34 @@ pub struct Run {
     pub pss: f64,
     /// What the players saw.
     pub play: PlayReport,
+    /// What HLS players saw, in the measured time or, where segmenting is measured, behind it.
+    #[serde(default)]
+    pub hls: Option<HlsReport>,
 }
 
 impl Run {
     /// The median of `field` over `runs`.
     pub fn median(runs: &[Self], field: impl Fn(&Self) -> f64) -> f64 {
         median(runs.iter().map(field).collect())
+    }
+
+    /// Players that never played or were disconnected.
+    pub fn lost(&self) -> usize {
+        let hls = self.hls.as_ref().map_or(0, |hls| hls.players - hls.live);
+        self.play.players - self.play.live + self.play.disconnects + hls
+    }
+
+    /// Wrong bytes: gaps in MPEG-TS, and what was wrong with playlists and segments.
+    pub fn faults(&self) -> u64 {
+        self.play.ts_gaps + self.hls.iter().flat_map(|hls| hls.faults.values()).sum::<u64>()
+    }
+
+    /// The reasons behind [`Run::lost`] and [`Run::faults`], empty when there are none.
+    pub fn complaints(&self) -> String {
+        let play = self.play.errors.iter().map(|(reason, count)| (reason, *count as u64));
+        let hls = self.hls.iter().flat_map(|hls| &hls.faults).map(|(reason, count)| (reason, *count));
+        let said: Vec<_> = play.chain(hls).map(|(reason, count)| format!("{count} × {reason}")).collect();
+        said.join(", ")
     }
 }
 
@@ -81,21 +110,44 @@ impl Driver {
         let folder = self.folder.join(row.to_string());
         fs::create_dir_all(&folder)?;
         let folder = folder.canonicalize()?;
+        // Declared before the server, so that it goes after it.
+        let _html = Html::create(folder.join("html"))?;
         let ports = Ports { rtmp: free_port()?, http: free_port()?, api: free_port()? };
         let mut server = self.serve(row, ports, &folder)?;
-        let entry = if let Load::Flv(_) = row.load { ports.http } else { ports.rtmp };
-        server.wait_for(SocketAddr::from(([127, 0, 0, 1], ports.rtmp)))?;
+        for port in ports_of(row.load, ports) {
+            server.wait_for(SocketAddr::from(([127, 0, 0, 1], port)))?;
+        }
         let publisher = self.publish(row, ports, &folder)?;
-        let mut players = self.generate("play", &play_arguments(row, entry, self.seconds), &folder)?;
+        let (action, arguments, settle) = play_arguments(row.load, ports, self.seconds);
+        let mut players = self.generate(action, &arguments, &folder)?;
         let lines = lines(&mut players)?;
-        let (Load::Rtmp(count) | Load::Flv(count) | Load::Raw(count) | Load::Publish(count)) = row.load;
-        expect_ready(&lines, PATIENCE + Duration::from_secs((count / RAMP) as u64))?;
+        expect_ready(&lines, PATIENCE + Duration::from_secs(settle.into()))?;
         let generators: Vec<u32> = publisher.iter().map(Running::id).chain([players.id()]).collect();
-        let reading = self.read_steady(server.id(), &generators)?;
-        let Line::Play(play) = lines.recv_timeout(PATIENCE)? else {
-            return Err("no report of the players".into());
-        };
-        Ok(Run { play, ..reading })
+        let mut run = self.read_steady(server.id(), &generators)?;
+        match lines.recv_timeout(PATIENCE)? {
+            Line::Play(play) => run.play = play,
+            Line::Hls(hls) => run.hls = Some(hls),
+            _ => return Err("no report of the players".into()),
+        }
+        if let Load::Segment(_, Storage::Disk | Storage::Ram) = row.load {
+            run.hls = Some(self.inspect(row.load.publishers(), ports, &folder)?);
+        }
+        Ok(run)
+    }
+
+    /// Polls the playlist of each of the `streams` and looks into their new segments.
+    fn inspect(&self, streams: usize, ports: Ports, folder: &Path) -> Result<HlsReport> {
+        let url = format!("--url http://127.0.0.1:{}/live/livestream.m3u8", ports.http);
+        let who = format!("--count {streams} --streams {} --sample {streams}", suffixes(streams));
+        let how =
+            format!("--fetch --ramp {RAMP} --interval {HLS_FRAGMENT} --settle 0 --seconds {INSPECTION}");
+        let mut players = self.generate("hls", &split(&format!("{url} {who} {how}")), folder)?;
+        let lines = lines(&mut players)?;
+        expect_ready(&lines, PATIENCE + Duration::from_secs((streams / RAMP) as u64))?;
+        match lines.recv_timeout(PATIENCE)? {
+            Line::Hls(report) => Ok(report),
+            other => Err(format!("no report of the HLS players: {other:?}").into()),
+        }
     }
 
     /// Starts the row's server in `folder`.
@@ -104,12 +156,12 @@ impl Driver {
         let path = conf.display().to_string();
         let (program, arguments) = match row.server {
             Server::Oxcast(latency) => {
-                fs::write(&conf, plan::oxcast_conf(latency, ports, folder))?;
-                fs::create_dir_all(folder.join("objs/nginx/html"))?;
+                fs::write(&conf, plan::oxcast_conf(latency, row.load, ports, folder))?;
                 (self.oxcast.as_path(), vec!["-c".to_owned(), path])
             }
             Server::Nginx => {
-                fs::write(&conf, plan::nginx_conf(ports, folder))?;
+                fs::write(&conf, plan::nginx_conf(row.load, ports, folder))?;
+                fs::create_dir_all(folder.join("scratch"))?;
                 (
                     Path::new("nginx"),
                     vec!["-p".to_owned(), folder.display().to_string(), "-c".to_owned(), path],
@@ -126,14 +178,14 @@ impl Driver {
 
     /// Starts the row's publishers and waits until all are accepted; the floor needs none.
     fn publish(&self, row: &Row, ports: Ports, folder: &Path) -> Result<Option<Running>> {
-        let count = match row.load {
-            Load::Raw(_) => return Ok(None),
-            Load::Publish(count) => count,
-            Load::Rtmp(_) | Load::Flv(_) => 1,
-        };
+        let count = row.load.publishers();
+        if count == 0 {
+            return Ok(None);
+        }
+        let media = if let Load::Segment(..) = row.load { &self.studio_media } else { &self.media };
         let url = format!("--count {count} --url rtmp://127.0.0.1:{}/live/livestream --file", ports.rtmp);
         let mut arguments = split(&url);
-        arguments.push(self.media.display().to_string());
+        arguments.push(media.display().to_string());
         let mut publisher = self.generate("publish", &arguments, folder)?;
         expect_ready(&lines(&mut publisher)?, PATIENCE)?;
         Ok(Some(publisher))
@@ -157,19 +209,64 @@ impl Driver {
         let generator = (generator()? - load) / seconds;
         let (rss, pss) = memory(server)?;
         let Cpu { total, user, system } = cpu;
-        Ok(Run { cpu: total, user, system, core, generator, rss, pss, play: PlayReport::default() })
+        let play = PlayReport::default();
+        Ok(Run { cpu: total, user, system, core, generator, rss, pss, play, hls: None })
     }
 }
 
-fn play_arguments(row: &Row, port: u16, seconds: u32) -> Vec<String> {
-    let rtmp = format!("--rtmp rtmp://127.0.0.1:{port}/live/livestream");
-    let (source, count) = match row.load {
-        Load::Rtmp(count) => (rtmp, count),
-        Load::Publish(count) => (format!("{rtmp} --streams {count}"), WITNESSES),
-        Load::Flv(count) => (format!("--flv http://127.0.0.1:{port}/live/livestream.flv"), count),
-        Load::Raw(count) => (format!("--raw 127.0.0.1:{port}"), count),
+/// The folder that HLS is written to and served from: new and empty, and deleted when this is dropped.
+struct Html(PathBuf);
+
+impl Html {
+    fn create(path: PathBuf) -> io::Result<Self> {
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::create_dir(&path)?,
+        }
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Html {
+    fn drop(&mut self) {
+        // What cannot be deleted now is deleted, or complained about, by the next run.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The ports that must be open before a load begins.
+fn ports_of(load: Load, ports: Ports) -> Vec<u16> {
+    match load {
+        Load::Flv(_) | Load::Ts(_) | Load::Poll(_) | Load::Fetch(_) => vec![ports.rtmp, ports.http],
+        _ => vec![ports.rtmp],
+    }
+}
+
+/// What the generator of players is told: its action, its arguments; and how many seconds they may take beyond what
+/// connecting takes.
+fn play_arguments(load: Load, ports: Ports, seconds: u32) -> (&'static str, Vec<String>, u32) {
+    let Ports { rtmp, http, .. } = ports;
+    let live = |extension| format!("http://127.0.0.1:{http}/live/livestream.{extension}");
+    let source = format!("--rtmp rtmp://127.0.0.1:{rtmp}/live/livestream");
+    let hls = format!("--url {} --interval {HLS_FRAGMENT}", live("m3u8"));
+    let witnesses = |source| format!("{source} --streams {}", suffixes(load.publishers()));
+    let (action, source, count) = match load {
+        Load::Rtmp(count) => ("play", source, count),
+        Load::Publish(_) | Load::Segment(..) => ("play", witnesses(source), WITNESSES),
+        Load::Flv(count) => ("play", format!("--flv {}", live("flv")), count),
+        Load::Ts(count) => ("play", format!("--ts {}", live("ts")), count),
+        Load::Raw(count) => ("play", format!("--raw 127.0.0.1:{rtmp}"), count),
+        Load::Poll(count) => ("hls", hls, count),
+        Load::Fetch(count) => ("hls", format!("{hls} --fetch"), count),
     };
-    split(&format!("{source} --count {count} --ramp {RAMP} --seconds {seconds}"))
+    let settle = if load.storage() == Storage::Off { 3 } else { FULL_WINDOW };
+    let how = format!("--count {count} --ramp {RAMP} --settle {settle} --seconds {seconds}");
+    (action, split(&format!("{source} {how}")), settle + (count / RAMP) as u32)
+}
+
+/// How many suffixed names the streams of so many publishers have; a single one's has none.
+fn suffixes(publishers: usize) -> usize {
+    if publishers > 1 { publishers } else { 0 }
 }
 
 fn split(text: &str) -> Vec<String> {
@@ -197,5 +294,41 @@ fn expect_ready(lines: &Receiver<Line>, patience: Duration) -> Result<()> {
         Ok(Line::Ready) => Ok(()),
         Ok(other) => Err(format!("the generator gave up: {other:?}").into()),
         Err(error) => Err(format!("the generator did not get ready: {error}").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Studio;
+
+    const PORTS: Ports = Ports { rtmp: 1, http: 2, api: 3 };
+
+    #[test]
+    fn players_find_the_streams_of_their_publishers() {
+        let arguments = |load| play_arguments(load, PORTS, 5).1.join(" ");
+        let studio = |publishers| Load::Segment(Studio { publishers, publisher_kbps: 9 }, Storage::Ram);
+        assert!(
+            arguments(studio(500)).starts_with("--rtmp rtmp://127.0.0.1:1/live/livestream --streams 500 ")
+        );
+        assert!(arguments(studio(1)).contains("--streams 0 "));
+        assert!(arguments(Load::Ts(7)).starts_with("--ts http://127.0.0.1:2/live/livestream.ts --count 7 "));
+        assert!(arguments(Load::Fetch(7)).contains("livestream.m3u8 --interval 2 --fetch --count 7 "));
+    }
+
+    #[test]
+    fn hls_is_measured_once_its_window_is_full() {
+        let settle = |load| play_arguments(load, PORTS, 5).2;
+        assert_eq!((settle(Load::Rtmp(1000)), settle(Load::Poll(1000))), (5, 18));
+    }
+
+    #[test]
+    fn the_folder_of_segments_is_new_and_does_not_stay() {
+        let path = std::env::temp_dir().join(format!("bench-html-{}", std::process::id()));
+        fs::create_dir_all(path.join("old")).unwrap();
+        let html = Html::create(path.clone()).unwrap();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+        drop(html);
+        assert!(!path.exists());
     }
 }

@@ -1,6 +1,6 @@
 //! The measuring side of the house: a load generator, the floor program and the driver that compares servers.
 //!
-//! Everything here speaks RTMP, FLV and HTTP with code of its own: a generator that shared the server's parsers would
+//! Everything here speaks RTMP, FLV, HTTP, HLS and MPEG-TS with code of its own: a generator that shared the server's parsers would
 //! share its mistakes as well. Nothing in the server may import this crate.
 
 pub mod amf;
@@ -8,17 +8,20 @@ pub mod chunk;
 pub mod client;
 pub mod driver;
 pub mod flv;
+pub mod hls;
 pub mod http;
 pub mod machine;
 pub mod media;
 pub mod net;
 pub mod plan;
 pub mod play;
+pub mod poll;
 pub mod process;
 pub mod publish;
 pub mod stamp;
 pub mod stats;
 pub mod table;
+pub mod ts;
 pub mod url;
 
 /// What the tools of this crate return: any failure ends the run with its text.

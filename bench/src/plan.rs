@@ -3,6 +3,13 @@
 use std::fmt;
 use std::path::Path;
 
+use clap::Args;
+
+/// Length of an HLS segment in seconds.
+pub const HLS_FRAGMENT: u32 = 2;
+/// Length of an HLS playlist in seconds.
+pub const HLS_WINDOW: u32 = 12;
+
 /// A server under test and how it is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Server {
@@ -21,10 +28,40 @@ pub enum Load {
     Rtmp(usize),
     /// One publisher, so many HTTP-FLV players.
     Flv(usize),
+    /// One publisher, so many HTTP-TS players.
+    Ts(usize),
     /// So many publishers, and ten players that measure latency.
     Publish(usize),
+    /// So many publishers whose streams are cut into HLS segments, and ten RTMP players that measure latency.
+    Segment(Studio, Storage),
+    /// One publisher, so many HLS players that poll the playlist every two seconds.
+    Poll(usize),
+    /// The same, and they fetch each new segment.
+    Fetch(usize),
     /// So many players of the floor.
     Raw(usize),
+}
+
+/// The publishers of HLS segmenting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct Studio {
+    /// Publishers of the rows about HLS segmenting
+    #[arg(long, global = true, default_value_t = 500)]
+    pub publishers: usize,
+    /// The rate of each of them in kbit/s
+    #[arg(long, global = true, default_value_t = 500)]
+    pub publisher_kbps: u32,
+}
+
+/// Where HLS segments go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// There are none: what the others are compared with.
+    Off,
+    /// Files.
+    Disk,
+    /// The server's memory, by `hls_storage ram` (oxcast only).
+    Ram,
 }
 
 /// A row of the table.
@@ -58,7 +95,7 @@ impl Cores {
 }
 
 /// All rows, in the order of the table.
-pub fn rows() -> Vec<Row> {
+pub fn rows(studio: Studio) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut add = |server, load| rows.push(Row { server, load, cores: Cores::One });
     for players in [100, 500, 1000, 2000] {
@@ -71,10 +108,41 @@ pub fn rows() -> Vec<Row> {
         }
     }
     add(Server::Oxcast(Some(350)), Load::Flv(2000));
+    add(Server::Oxcast(Some(350)), Load::Ts(2000));
     add(Server::Nginx, Load::Publish(200));
     add(Server::Oxcast(None), Load::Publish(200));
+    for storage in [Storage::Off, Storage::Disk] {
+        add(Server::Nginx, Load::Segment(studio, storage));
+    }
+    for storage in [Storage::Off, Storage::Disk, Storage::Ram] {
+        add(Server::Oxcast(None), Load::Segment(studio, storage));
+    }
+    for load in [Load::Poll(1000), Load::Fetch(1000)] {
+        add(Server::Nginx, load);
+        add(Server::Oxcast(None), load);
+    }
     rows.push(Row { server: Server::Oxcast(None), load: Load::Rtmp(2000), cores: Cores::Both });
     rows
+}
+
+impl Load {
+    /// Publishers there are.
+    pub fn publishers(self) -> usize {
+        match self {
+            Self::Publish(count) | Self::Segment(Studio { publishers: count, .. }, _) => count,
+            Self::Raw(_) => 0,
+            _ => 1,
+        }
+    }
+
+    /// Where the server puts HLS segments.
+    pub fn storage(self) -> Storage {
+        match self {
+            Self::Segment(_, storage) => storage,
+            Self::Poll(_) | Self::Fetch(_) => Storage::Disk,
+            _ => Storage::Off,
+        }
+    }
 }
 
 impl fmt::Display for Row {
@@ -101,9 +169,25 @@ impl fmt::Display for Load {
         match self {
             Self::Rtmp(count) => write!(f, "rtmp-{count}"),
             Self::Flv(count) => write!(f, "flv-{count}"),
+            Self::Ts(count) => write!(f, "ts-{count}"),
             Self::Publish(count) => write!(f, "publish-{count}"),
+            Self::Segment(Studio { publishers, publisher_kbps }, storage) => {
+                write!(f, "hls-{storage}-{publishers}x{publisher_kbps}")
+            }
+            Self::Poll(count) => write!(f, "hls-poll-{count}"),
+            Self::Fetch(count) => write!(f, "hls-fetch-{count}"),
             Self::Raw(count) => write!(f, "raw-{count}"),
         }
+    }
+}
+
+impl fmt::Display for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Disk => "disk",
+            Self::Ram => "ram",
+        })
     }
 }
 
@@ -112,57 +196,83 @@ impl fmt::Display for Load {
 pub struct Ports {
     /// RTMP, or the floor's own.
     pub rtmp: u16,
-    /// HTTP-FLV.
+    /// HTTP-FLV, HTTP-TS and HLS.
     pub http: u16,
     /// HTTP API.
     pub api: u16,
 }
 
-/// The configuration of oxcast, in SRS's grammar; it writes into `folder` only.
+/// The configuration of oxcast, in SRS's grammar; it writes into `folder` only, HLS into `folder/html`.
 ///
 /// A fixed latency comes with `mw_msgs 0`: by SRS's rule a merged write otherwise waits for nine messages as well, which
 /// takes longer than 33 ms.
-pub fn oxcast_conf(latency: Option<u32>, ports: Ports, folder: &Path) -> String {
+pub fn oxcast_conf(latency: Option<u32>, load: Load, ports: Ports, folder: &Path) -> String {
     let Ports { rtmp, http, api } = ports;
-    let play =
-        latency.map_or(String::new(), |latency| format!("\n    play {{ mw_latency {latency}; mw_msgs 0; }}"));
+    let folder = folder.display();
+    let mut vhost = String::new();
+    let mut add = |line: String| vhost += &format!("    {line}\n");
+    let form = if let Load::Ts(_) = load { "ts" } else { "flv" };
+    add(format!("http_remux {{ enabled on; mount [vhost]/[app]/[stream].{form}; }}"));
+    if let Some(latency) = latency {
+        add(format!("play {{ mw_latency {latency}; mw_msgs 0; }}"));
+    }
+    let storage = load.storage();
+    if storage != Storage::Off {
+        let ram = if storage == Storage::Ram { " hls_storage ram;" } else { "" };
+        let lengths = format!("hls_fragment {HLS_FRAGMENT}; hls_window {HLS_WINDOW};");
+        add(format!("hls {{ enabled on; {lengths} hls_path {folder}/html;{ram} }}"));
+    }
     format!(
         "listen {rtmp};
 max_connections 10000;
 daemon off;
 srs_log_tank console;
 srs_log_level warn;
-pid {}/oxcast.pid;
-http_server {{ enabled on; listen {http}; }}
+pid {folder}/oxcast.pid;
+http_server {{ enabled on; listen {http}; dir {folder}/html; }}
 http_api {{ enabled on; listen {api}; }}
 vhost __defaultVhost__ {{
-    http_remux {{ enabled on; mount [vhost]/[app]/[stream].flv; }}{play}
-}}
-",
-        folder.display()
+{vhost}}}
+"
     )
 }
 
-/// The configuration of nginx: the module's defaults, one process, no access log.
-pub fn nginx_conf(ports: Ports, folder: &Path) -> String {
+/// The configuration of nginx: the module's defaults, one process, no access log; HLS goes into `folder/html/live`.
+pub fn nginx_conf(load: Load, ports: Ports, folder: &Path) -> String {
+    let Ports { rtmp, http, .. } = ports;
+    let folder = folder.display();
+    let (mut hls, mut web) = (String::new(), String::new());
+    if load.storage() != Storage::Off {
+        let lengths = format!("hls_fragment {HLS_FRAGMENT}s; hls_playlist_length {HLS_WINDOW}s;");
+        hls = format!(" hls on; hls_path {folder}/html/live; {lengths}");
+        let scratch: Vec<_> = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|name| format!("    {name}_temp_path {folder}/scratch/{name};\n"))
+            .into();
+        web = format!(
+            "http {{
+    access_log off;
+{}    server {{ listen 127.0.0.1:{http}; root {folder}/html; }}
+}}
+",
+            scratch.concat()
+        );
+    }
     format!(
         "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
 daemon off;
 master_process off;
 worker_processes 1;
-pid {}/nginx.pid;
+pid {folder}/nginx.pid;
 error_log stderr error;
 events {{ worker_connections 8192; }}
 rtmp {{
     access_log off;
     server {{
-        listen 127.0.0.1:{};
-        application live {{ live on; }}
+        listen 127.0.0.1:{rtmp};
+        application live {{ live on;{hls} }}
     }}
 }}
-",
-        folder.display(),
-        ports.rtmp
+{web}"
     )
 }
 
@@ -172,22 +282,49 @@ mod tests {
 
     use super::*;
 
+    const PORTS: Ports = Ports { rtmp: 1, http: 2, api: 3 };
+    const STUDIO: Studio = Studio { publishers: 20, publisher_kbps: 500 };
+
     #[test]
     fn every_row_has_a_name_of_its_own() {
-        let rows = rows();
+        let rows = rows(STUDIO);
         let names: HashSet<_> = rows.iter().map(Row::to_string).collect();
         assert_eq!(names.len(), rows.len());
-        for name in ["oxcast-adaptive-rtmp-2000-2cores", "nginx-publish-200", "floor-33-raw-100"] {
+        for name in [
+            "oxcast-adaptive-rtmp-2000-2cores",
+            "nginx-publish-200",
+            "floor-33-raw-100",
+            "oxcast-350-ts-2000",
+            "oxcast-adaptive-hls-ram-20x500",
+            "nginx-hls-fetch-1000",
+        ] {
             assert!(names.contains(name), "{name}");
         }
     }
 
+    fn oxcast(latency: Option<u32>, load: Load) -> String {
+        let conf = oxcast_conf(latency, load, PORTS, Path::new("/x"));
+        assert_eq!(conf.matches('{').count(), conf.matches('}').count());
+        conf
+    }
+
     #[test]
     fn only_a_fixed_latency_is_configured() {
-        let ports = Ports { rtmp: 1, http: 2, api: 3 };
-        assert!(oxcast_conf(Some(33), ports, Path::new("/x")).contains("mw_latency 33;"));
-        let adaptive = oxcast_conf(None, ports, Path::new("/x"));
-        assert!(!adaptive.contains("play"));
-        assert_eq!(adaptive.matches('{').count(), adaptive.matches('}').count());
+        assert!(oxcast(Some(33), Load::Rtmp(1)).contains("mw_latency 33;"));
+        assert!(!oxcast(None, Load::Rtmp(1)).contains("play"));
+    }
+
+    #[test]
+    fn hls_is_on_where_segments_go_somewhere() {
+        let segment = |storage| oxcast(None, Load::Segment(STUDIO, storage));
+        assert!(!segment(Storage::Off).contains("hls"));
+        assert!(segment(Storage::Ram).contains("hls_storage ram;"));
+        let disk = segment(Storage::Disk);
+        assert!(disk.contains("hls { enabled on; hls_fragment 2; hls_window 12; hls_path /x/html; }"));
+        assert_eq!(disk, oxcast(None, Load::Fetch(5)));
+        let ts = oxcast(None, Load::Ts(1));
+        assert!(ts.contains("[stream].ts;") && !ts.contains("hls"), "both would serve .ts");
+        assert!(nginx_conf(Load::Poll(1), PORTS, Path::new("/x")).contains("hls on;"));
+        assert!(!nginx_conf(Load::Publish(1), PORTS, Path::new("/x")).contains("http"));
     }
 }

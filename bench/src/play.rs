@@ -16,7 +16,7 @@ use crate::net::{Connection, Poller, now};
 use crate::process::Cpu;
 use crate::stats::{Latency, Line, PlayReport, Spread};
 use crate::url::Url;
-use crate::{flv, http, stamp};
+use crate::{flv, http, stamp, ts};
 
 const SECOND: f64 = 1e9;
 /// More than a player's kernel buffer usually holds, so that one call empties it.
@@ -58,6 +58,9 @@ struct SourceOptions {
     /// `http://host[:port]/app/stream.flv`
     #[arg(long, value_name = "URL")]
     flv: Option<String>,
+    /// `http://host[:port]/app/stream.ts`
+    #[arg(long, value_name = "URL")]
+    ts: Option<String>,
     /// host:port of the floor program
     #[arg(long, value_name = "ADDRESS")]
     raw: Option<SocketAddr>,
@@ -94,31 +97,36 @@ fn since(begin: u64) -> f64 {
 enum Source {
     Rtmp(Url),
     Flv(Url),
+    Ts(Url),
     Raw(SocketAddr),
 }
 
 impl Source {
     fn parse(options: &SourceOptions) -> Result<Self> {
-        Ok(match (&options.rtmp, &options.flv, options.raw) {
-            (Some(url), _, _) => Self::Rtmp(Url::parse(url, "rtmp", 1935)?),
-            (_, Some(url), _) => Self::Flv(Url::parse(url, "http", 80)?),
-            (_, _, Some(address)) => Self::Raw(address),
+        let http = |url| Url::parse(url, "http", 80);
+        Ok(match options {
+            SourceOptions { rtmp: Some(url), .. } => Self::Rtmp(Url::parse(url, "rtmp", 1935)?),
+            SourceOptions { flv: Some(url), .. } => Self::Flv(http(url)?),
+            SourceOptions { ts: Some(url), .. } => Self::Ts(http(url)?),
+            SourceOptions { raw: Some(address), .. } => Self::Raw(*address),
             _ => return Err("nothing to play".into()),
         })
     }
 
     fn connect(&self, suffix: &str) -> Result<(Connection, Protocol)> {
+        let ask = |url: &Url| -> Result<Connection> {
+            let mut connection = Connection::open(url.address)?;
+            connection.out = http::request(&url.host, &url.suffixed(suffix).path);
+            Ok(connection)
+        };
         Ok(match self {
             Self::Rtmp(url) => {
                 let mut connection = Connection::open(url.address)?;
                 let client = Client::open(url.suffixed(suffix), Role::Play, &mut connection.out);
                 (connection, Protocol::Rtmp(Box::new(client)))
             }
-            Self::Flv(url) => {
-                let mut connection = Connection::open(url.address)?;
-                connection.out = http::request(&url.host, &url.suffixed(suffix).path);
-                (connection, Protocol::Flv(Box::default()))
-            }
+            Self::Flv(url) => (ask(url)?, Protocol::Flv(Box::default())),
+            Self::Ts(url) => (ask(url)?, Protocol::Ts(Box::default())),
             Self::Raw(address) => (Connection::open(*address)?, Protocol::Raw),
         })
     }
@@ -127,6 +135,7 @@ impl Source {
 enum Protocol {
     Rtmp(Box<Client>),
     Flv(Box<FlvReaders>),
+    Ts(Box<TsReaders>),
     Raw,
     /// Only counted any more; RTMP still acknowledges.
     Counted(Option<Acks>),
@@ -138,6 +147,14 @@ struct FlvReaders {
     body: Vec<u8>,
     flv: flv::Reader,
     tags: Vec<flv::Tag>,
+}
+
+#[derive(Default)]
+struct TsReaders {
+    http: http::Reader,
+    body: Vec<u8>,
+    ts: ts::Reader,
+    units: Vec<ts::Unit>,
 }
 
 struct Player {
@@ -161,6 +178,7 @@ struct Sample {
     gap: f64,
     last_time: u32,
     backward: u64,
+    ts: ts::Counters,
 }
 
 impl Sample {
@@ -170,10 +188,32 @@ impl Sample {
         }
         self.messages += 1;
         if kind == 9 && stamp::is_picture(body) {
-            self.backward += u64::from(time < self.last_time);
-            self.last_time = time;
+            self.order(time);
             self.frame(stamp::find(body), now);
         }
+    }
+
+    fn unit(&mut self, unit: &ts::Unit) {
+        if !self.measuring {
+            return;
+        }
+        self.messages += 1;
+        if unit.video {
+            self.order(unit.time);
+            self.frame(stamp::find_bare(&unit.data), unit.arrived);
+        }
+    }
+
+    fn packets(&mut self, before: ts::Counters, after: ts::Counters) {
+        if self.measuring {
+            self.ts.packets += after.packets - before.packets;
+            self.ts.gaps += after.gaps - before.gaps;
+        }
+    }
+
+    fn order(&mut self, time: u32) {
+        self.backward += u64::from(time < self.last_time);
+        self.last_time = time;
     }
 
     fn frame(&mut self, stamp: Option<u64>, now: u64) {
@@ -204,7 +244,7 @@ impl Player {
                 }
             }
             Protocol::Flv(readers) => {
-                readers.http.push(bytes, &mut readers.body)?;
+                readers.http.push_live(bytes, &mut readers.body)?;
                 readers.flv.push(&readers.body, &mut readers.tags)?;
                 readers.body.clear();
                 for tag in readers.tags.drain(..) {
@@ -213,6 +253,18 @@ impl Player {
                         sample.message(tag.kind, tag.time, &tag.body, now);
                     }
                 }
+            }
+            Protocol::Ts(readers) => {
+                readers.http.push_live(bytes, &mut readers.body)?;
+                let before = readers.ts.counters();
+                readers.ts.push(&readers.body, now, &mut readers.units)?;
+                readers.body.clear();
+                self.live |= !readers.units.is_empty();
+                if let Some(sample) = sample {
+                    sample.packets(before, readers.ts.counters());
+                    readers.units.iter().for_each(|unit| sample.unit(unit));
+                }
+                readers.units.clear();
             }
             Protocol::Raw => {
                 self.live = true;
@@ -402,6 +454,8 @@ impl<'o> Fleet<'o> {
             latency_ms: Latency::of(samples().flat_map(|sample| sample.latencies.iter().copied()).collect()),
             gap_ms: samples().map(|sample| sample.gap).fold(0.0, f64::max),
             backward: samples().map(|sample| sample.backward).sum(),
+            ts_packets: samples().map(|sample| sample.ts.packets).sum(),
+            ts_gaps: samples().map(|sample| sample.ts.gaps).sum(),
             stall_ms: self.stall as f64 / 1e6,
             cpu,
         }

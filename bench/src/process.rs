@@ -117,14 +117,15 @@ impl Cpu {
     }
 
     /// Cores used since `before`, `seconds` ago.
+    ///
+    /// Threads that ended in between are missing in the exact figure but not in the ticks, which therefore count
+    /// when they say clearly more.
     #[must_use]
     pub fn since(self, before: Self, seconds: f64) -> Self {
-        let rate = |after: f64, before: f64| (after - before) / seconds;
-        Self {
-            total: rate(self.total, before.total),
-            user: rate(self.user, before.user),
-            system: rate(self.system, before.system),
-        }
+        let (user, system) = (self.user - before.user, self.system - before.system);
+        let rounding = 2.0 / clock_ticks_per_second() as f64;
+        let total = (self.total - before.total).max(user + system - rounding);
+        Self { total: total / seconds, user: user / seconds, system: system / seconds }
     }
 }
 
@@ -188,6 +189,15 @@ mod tests {
         assert_eq!(parse_ticks(stat), Some((300.0 / tick, 200.0 / tick)));
         assert!(Cpu::of(std::process::id()).unwrap().total > 0.0);
         assert!(memory(std::process::id()).unwrap().0 > 0.0);
+    }
+
+    #[test]
+    fn threads_that_ended_are_counted() {
+        let cpu = |total, user, system| Cpu { total, user, system };
+        let before = cpu(1.0, 0.5, 0.5);
+        assert_eq!(cpu(3.0, 1.5, 1.5).since(before, 2.0), cpu(1.0, 0.5, 0.5));
+        assert_eq!(cpu(1.502, 0.75, 0.75).since(before, 1.0).total, 0.502, "ticks are only rounded");
+        assert!(cpu(0.8, 1.5, 1.5).since(before, 1.0).total > 1.9);
     }
 
     #[test]

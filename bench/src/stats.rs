@@ -12,6 +12,8 @@ pub enum Line {
     Ready,
     /// What players saw in the measured seconds.
     Play(PlayReport),
+    /// What HLS players saw in the measured seconds.
+    Hls(HlsReport),
     /// What publishers did until they stopped.
     Publish(PublishReport),
 }
@@ -45,6 +47,49 @@ pub struct PlayReport {
     pub gap_ms: f64,
     /// Video frames whose timestamp was lower than the one before.
     pub backward: u64,
+    /// MPEG-TS packets, from players of that alone.
+    #[serde(default)]
+    pub ts_packets: u64,
+    /// MPEG-TS packets whose continuity counter did not follow the one before.
+    #[serde(default)]
+    pub ts_gaps: u64,
+    /// The longest time the generator itself was busy without looking at its sockets, in milliseconds.
+    pub stall_ms: f64,
+    /// CPU the generator used in the measured time, in cores.
+    pub cpu: f64,
+}
+
+/// What HLS players saw in the measured seconds.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct HlsReport {
+    /// Players asked for.
+    pub players: usize,
+    /// Players that have a playlist with segments.
+    pub live: usize,
+    /// What was wrong since the start, and how often each occurred.
+    pub faults: BTreeMap<String, u64>,
+    /// Length of the measured time in seconds.
+    pub seconds: f64,
+    /// Playlists received in that time, each of them checked.
+    pub polls: u64,
+    /// Segments received in that time.
+    pub segments: u64,
+    /// Segments that were looked into since the start.
+    pub checked: u64,
+    /// Bytes received by all players in that time.
+    pub bytes: u64,
+    /// Rate per player in kbit/s.
+    pub kbps: Spread,
+    /// Connections opened in that time; none when the server keeps them alive.
+    pub connections: u64,
+    /// Polls put off because an answer was still under way.
+    pub late: u64,
+    /// From the request of a playlist to the end of its answer, in milliseconds.
+    pub poll_ms: Latency,
+    /// The same of segments.
+    pub segment_ms: Latency,
+    /// How many segments a player's playlist went on by in the measured time.
+    pub advance: Spread,
     /// The longest time the generator itself was busy without looking at its sockets, in milliseconds.
     pub stall_ms: f64,
     /// CPU the generator used in the measured time, in cores.

@@ -44,6 +44,23 @@ impl Url {
         };
         Self { path: format!("{folder}/{stem}{suffix}{extension}"), ..self.clone() }
     }
+
+    /// The address that `reference` means in a document at this one; another host is taken for the same.
+    #[must_use]
+    pub fn joined(&self, reference: &str) -> Self {
+        let absolute =
+            reference.split_once("://").map(|(_, rest)| rest.find('/').map_or("/", |at| &rest[at..]));
+        let path = match absolute {
+            Some(path) => path.to_owned(),
+            None if reference.starts_with('/') => reference.to_owned(),
+            None => {
+                let document = self.path.split('?').next().unwrap_or_default();
+                let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
+                format!("{folder}/{reference}")
+            }
+        };
+        Self { path, ..self.clone() }
+    }
 }
 
 #[cfg(test)]
@@ -63,5 +80,18 @@ mod tests {
         let url = Url::parse("http://127.0.0.1:8080/live/livestream.flv", "http", 80).unwrap();
         assert_eq!(url.suffixed("_0").path, "/live/livestream_0.flv");
         assert!(Url::parse("rtmp://127.0.0.1/live/x", "http", 80).is_err());
+    }
+
+    #[test]
+    fn references_are_relative_to_the_folder() {
+        let url = Url::parse("http://127.0.0.1:8080/live/a.m3u8?token=x/y", "http", 80).unwrap();
+        for (reference, path) in [
+            ("a-1.ts?hls_ctx=z", "/live/a-1.ts?hls_ctx=z"),
+            ("/live/a.m3u8?hls_ctx=z", "/live/a.m3u8?hls_ctx=z"),
+            ("http://cdn:81/x/a.ts", "/x/a.ts"),
+            ("http://cdn", "/"),
+        ] {
+            assert_eq!(url.joined(reference).path, path);
+        }
     }
 }

@@ -6,23 +6,24 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, middleware};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
-use tower_http::services::ServeDir;
 use tracing::{Instrument, error, info, warn};
 
 use crate::api;
-use crate::config::{Config, Endpoint};
+use crate::breaker::Breaker;
+use crate::config::{Config, Endpoint, Environment};
+use crate::daemon::{self, Starter};
 use crate::gate::Gate;
 use crate::http;
 use crate::log;
 use crate::net::conn::Stream;
 use crate::net::listen::{Pass, accept};
 use crate::net::{Conn, Core, Cores, Door, Listener, limits, tls};
-use crate::process::{Identity, PidFile};
-use crate::protocol::{http_live, rtmp};
+use crate::process::{Identity, Parent, PidFile};
+use crate::protocol::{hls, http_live, rtmp};
+use crate::quit::{Quit, Signals, Watch};
 use crate::session::{Cid, Roll, Session, tell_status};
 
 /// Why the server did not start: what to say, and the exit status that says it to scripts.
@@ -42,12 +43,17 @@ impl Failure {
 /// SRS's exit statuses: the low byte of its error codes.
 mod status {
     pub(super) const SYSTEM: u8 = 255;
+    pub(super) const ORPHAN: u8 = 253;
     pub(super) const BIND: u8 = 234;
 }
 
-/// Runs the server until it is told to stop.
-pub fn run(config: Config) -> ExitCode {
-    match App::start(config).map(App::wait) {
+/// Runs the server until it is told to stop; or has it run in the background, and returns when it serves.
+pub fn run(config: Config, env: &Environment) -> ExitCode {
+    let starter = Starter::of_process(env);
+    if config.daemon && starter.is_none() {
+        return daemon::start(&config);
+    }
+    match App::start(config).and_then(|app| app.tell_ready(starter)).map(App::wait) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // The log may be a file that nobody looks at; who started us looks here.
@@ -61,12 +67,14 @@ pub fn run(config: Config) -> ExitCode {
 struct App {
     config: Arc<Config>,
     identity: Arc<Identity>,
+    roll: Arc<Roll>,
+    door: Arc<Door>,
     cores: Cores,
     /// Runs on the main thread what belongs to no core.
     service: tokio::runtime::Runtime,
-    signals: Signals,
-    log: log::Log,
-    _pid: PidFile,
+    watch: Watch,
+    hls: hls::Packager,
+    pid: PidFile,
 }
 
 /// What every core serves.
@@ -79,11 +87,9 @@ struct Services {
     ports: Arc<Vec<Port>>,
 }
 
-/// A listener and what is behind it.
+/// An address that is listened at, and what is behind it.
 struct Port {
-    listener: Listener,
-    /// One for each core. They listen before the cores run, so that nobody is turned away once we say that we are ready.
-    sockets: Vec<StdListener>,
+    address: SocketAddr,
     label: &'static str,
     tls: Option<TlsAcceptor>,
     serves: Serves,
@@ -96,26 +102,11 @@ enum Serves {
     Api,
 }
 
-/// The signals that mean something to us, caught from the start on.
-struct Signals {
-    term: Signal,
-    int: Signal,
-    reopen: Signal,
-}
-
-impl Signals {
-    fn catch() -> io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            reopen: signal(SignalKind::user_defined1())?,
-        })
-    }
-}
-
 impl App {
     fn start(config: Config) -> Result<Self, Failure> {
         let system = Failure::new(status::SYSTEM);
+        let parent = if config.asprocess { Some(Parent::of_process()) } else { None };
+        let parent = parent.transpose().map_err(|e| Failure::new(status::ORPHAN)(&e))?;
         std::env::set_current_dir(&config.work_dir)
             .map_err(|e| system(&format!("work_dir {}: {e}", config.work_dir.display())))?;
         let pid = PidFile::take(&config.pid)
@@ -130,12 +121,14 @@ impl App {
 
         let config = Arc::new(config);
         let roll = Arc::new(Roll::default());
-        let gate = Arc::new(Gate::new(config.clone(), roll.clone()));
+        let hls = hls::Workshop::open().map_err(|e| system(&e))?;
+        let gate = Gate::new(config.clone(), roll.clone());
+        let gate = Arc::new(gate.with_watcher(hls.packager.clone()).with_watcher(http_live::FastCache));
         let service =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
         let api = api::State {
             config: config.clone(),
-            roll,
+            roll: roll.clone(),
             gate: gate.clone(),
             identity: identity.clone(),
             samples: Arc::default(),
@@ -145,53 +138,66 @@ impl App {
 
         let signals = service.block_on(async { Signals::catch() }).map_err(|e| system(&e))?;
         let count = std::thread::available_parallelism().map_or(1, usize::from);
+        let (ports, sockets) = open_ports(&config, count)?;
+        let door = Door::new(config.max_connections as usize);
+        let files = http::Files::new(&config, gate.clone());
+        let stream_port = stream_port(&config, &api, hls.service(gate.clone()), &files);
+        let api_port = api_port(&config, api, &files);
         let services = Services {
-            door: Door::new(config.max_connections as usize),
+            door: door.clone(),
             rtmp: Arc::new(rtmp::Service {
                 gate: gate.clone(),
                 config: config.clone(),
                 identity: identity.clone(),
             }),
-            http: Arc::new(http_live::Service::new(&config, gate.clone(), stream_port(&config, &api))),
-            api: Arc::new(http_live::Service::without_streams(&config, gate, api::router(api))),
-            ports: Arc::new(open_ports(&config, count)?),
+            http: Arc::new(http_live::Service::new(&config, gate.clone(), stream_port)),
+            api: Arc::new(http_live::Service::without_streams(&config, gate, api_port)),
+            ports: Arc::new(ports),
         };
         for port in services.ports.iter() {
-            info!("{} listen at tcp://{}", port.label, port.listener.address());
+            info!("{} listen at tcp://{}", port.label, port.address);
         }
-        let cores = Cores::start(count, move |core| serve(core, services.clone())).map_err(|e| system(&e))?;
+        let serve = move |core, sockets| serve(core, sockets, services.clone());
+        let cores = Cores::start(sockets, serve).map_err(|e| system(&e))?;
+        if let Some(settings) = config.breaker.clone() {
+            let (breaker, loads) = (Breaker::default(), cores.loads());
+            service.spawn(async move { breaker.watch(settings, loads).await });
+        }
         info!("ready on {count} cores, max_connections={}", config.max_connections);
         if let Some(endpoint) = config.listen.first() {
             info!("publish to rtmp://localhost:{}/live/livestream", endpoint.port);
         }
-        Ok(Self { config, identity, cores, service, signals, log, _pid: pid })
+        let watch = Watch::new(signals, log, parent, config.grace.clone());
+        let hls = hls.packager;
+        Ok(Self { config, identity, roll, door, cores, service, watch, hls, pid })
     }
 
-    /// Waits for a signal that ends the server.
+    /// Tells who waits for the server to be ready, if anybody does.
+    fn tell_ready(self, starter: Option<Starter>) -> Result<Self, Failure> {
+        let told = starter.map_or(Ok(()), |starter| starter.tell_ready(self.config.log.tank));
+        told.map_err(|e| Failure::new(status::SYSTEM)(&format!("the start was interrupted: {e}")))?;
+        Ok(self)
+    }
+
+    /// Waits until somebody wants the server to end, and ends it: listeners are closed first, then clients are gone, then
+    /// what must not stay behind is removed.
     fn wait(self) {
-        let Self {
-            config,
-            identity,
-            cores,
-            service,
-            signals: Signals { mut term, mut int, mut reopen },
-            log,
-            _pid,
-        } = self;
-        let told = service.block_on(async {
-            loop {
-                tokio::select! {
-                    _ = term.recv() => return "SIGTERM",
-                    _ = int.recv() => return "SIGINT",
-                    _ = reopen.recv() => {
-                        log.reopen();
-                        info!("the log is reopened");
-                    }
-                }
-            }
-        });
-        info!("{told}: stopping after {:.0?}", identity.start.elapsed());
+        let Self { config, identity, roll, door, cores, service, mut watch, hls, pid } = self;
+        let mut quit = service.block_on(watch.quit());
+        info!("{quit}, up for {:.0?}", identity.start.elapsed());
+        if let Quit::Graceful(_) = quit
+            && let Some(hurry) = service.block_on(watch.drain(&cores, &door, &roll))
+        {
+            info!("{hurry}, connections cut: {}", door.inside());
+            quit = hurry;
+        }
         cores.stop();
+        // Publishers are gone, their last segments are written.
+        hls.stop();
+        if let Quit::Graceful(_) = quit {
+            service.block_on(watch.linger());
+        }
+        pid.release();
         info!("{} has stopped, pid file {}", crate::SIGNATURE, config.pid.display());
     }
 }
@@ -208,23 +214,29 @@ fn start_log(config: &Config, identity: &Identity) -> std::io::Result<log::Log> 
 }
 
 /// What the stream port serves besides streams: files, and the API as far as it is there.
-fn stream_port(config: &Config, api: &api::State) -> Router {
-    let router = api::stream_port_router(api.clone());
-    match &config.http_server {
-        Some(server) => http::finish(router.fallback_service(ServeDir::new(&server.dir)), server.crossdomain),
-        None => router,
-    }
+fn stream_port(config: &Config, api: &api::State, hls: hls::Service, files: &http::Files) -> Router {
+    let files = files.router().layer(middleware::from_fn_with_state(hls, hls::before_files));
+    http::finish(api::stream_port_router(api.clone()).fallback_service(files), config)
 }
 
-/// Takes all ports, or none.
-fn open_ports(config: &Config, cores: usize) -> Result<Vec<Port>, Failure> {
+/// What the port of the API serves: the API, and the console beside it.
+fn api_port(config: &Config, api: api::State, files: &http::Files) -> Router {
+    api::router(api).merge(http::finish(files.console_router(), config))
+}
+
+/// Takes all ports, or none; with what each core listens at, in the same order. That is so before the cores run, so that
+/// nobody is turned away once we say that we are ready.
+fn open_ports(config: &Config, cores: usize) -> Result<(Vec<Port>, Vec<Vec<StdListener>>), Failure> {
     let mut ports = Vec::new();
+    let mut sockets: Vec<_> = (0..cores).map(|_| Vec::new()).collect();
     let mut open = |endpoints: &[Endpoint], label, tls: Option<&TlsAcceptor>, serves| {
         for endpoint in endpoints {
             let failed = |e: io::Error| Failure::new(status::BIND)(&e);
             let listener = Listener::bind(endpoint.ip, endpoint.port).map_err(failed)?;
-            let sockets = (0..cores).map(|_| listener.listen()).collect::<Result<_, _>>().map_err(failed)?;
-            ports.push(Port { listener, sockets, label, tls: tls.cloned(), serves });
+            for of_core in &mut sockets {
+                of_core.push(listener.listen().map_err(failed)?);
+            }
+            ports.push(Port { address: listener.address(), label, tls: tls.cloned(), serves });
         }
         Ok::<_, Failure>(())
     };
@@ -240,30 +252,28 @@ fn open_ports(config: &Config, cores: usize) -> Result<Vec<Port>, Failure> {
     if let Some(api) = config.http_api.as_ref().filter(|_| !config.api_shares_http_server()) {
         open(&api.listen, "HTTP-API", None, Serves::Api)?;
     }
-    Ok(ports)
+    Ok((ports, sockets))
 }
 
-/// All that one core does: accepts at every port, for ever.
-async fn serve(core: Rc<Core>, services: Services) {
-    for at in 0..services.ports.len() {
-        let port = &services.ports[at];
-        let listener = match port.sockets[core.index].try_clone().and_then(TcpListener::from_std) {
+/// All that one core does: accepts at every port, until they are closed.
+async fn serve(core: Rc<Core>, sockets: Vec<StdListener>, services: Services) {
+    for (at, (port, socket)) in services.ports.iter().zip(sockets).enumerate() {
+        let listener = match TcpListener::from_std(socket) {
             Ok(listener) => listener,
             Err(e) => {
-                error!("core {}: {} {}: {e}", core.index, port.label, port.listener.address());
+                error!("core {}: {} {}: {e}", core.index, port.label, port.address);
                 continue;
             }
         };
         let (core, services) = (core.clone(), services.clone());
         tokio::task::spawn_local(async move {
-            let door = services.door.clone();
+            let (door, closing) = (services.door.clone(), core.closing());
             let enter = |tcp, peer, pass| {
                 tokio::task::spawn_local(admit(core.clone(), services.clone(), at, tcp, peer, pass));
             };
-            accept(listener, door, enter).await;
+            accept(listener, door, closing, enter).await;
         });
     }
-    std::future::pending().await
 }
 
 /// One connection, from accept to close.
@@ -273,7 +283,7 @@ async fn admit(core: Rc<Core>, services: Services, at: usize, tcp: TcpStream, pe
     if let Err(e) = tcp.set_nodelay(true) {
         tracing::debug!("TCP_NODELAY: {e}, peer={peer}");
     }
-    let local = tcp.local_addr().unwrap_or(port.listener.address());
+    let local = tcp.local_addr().unwrap_or(port.address);
     let session = Session::new(peer);
     let stream = match &port.tls {
         None => Stream::Plain(tcp),

@@ -16,6 +16,8 @@ pub enum Action {
     Print(String),
     /// Read the configuration, say whether it is good, and exit; see [`test()`].
     Test(Source),
+    /// Say whether the server of this configuration runs, and exit; see [`status()`](crate::status()).
+    Status(Source),
     /// Run the server.
     Run(Source),
 }
@@ -45,8 +47,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: &Environment) -> Res
         Err(error) if error.kind() == ErrorKind::DisplayHelp => return Ok(Action::Print(help())),
         Err(error) => return Err(Refused(error.to_string().trim_end().to_owned())),
     };
+    let status = args.words == ["status"];
     // SRS answers a word that is no option with its help.
-    if args.help || !args.words.is_empty() {
+    if args.help || !(args.words.is_empty() || status) {
         return Ok(Action::Print(help()));
     }
     if args.version {
@@ -61,7 +64,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: &Environment) -> Res
         Some(path) => Source::File(path),
         None => Source::BuiltIn,
     };
-    Ok(if args.test { Action::Test(source) } else { Action::Run(source) })
+    Ok(match (status, args.test) {
+        (true, _) => Action::Status(source),
+        (false, true) => Action::Test(source),
+        (false, false) => Action::Run(source),
+    })
 }
 
 /// Reads the configuration and says in words whether it is good: the lines to print and the exit status.
@@ -103,7 +110,8 @@ struct Args {
     /// Print this help and exit
     #[arg(short, short_alias = '?', long)]
     help: bool,
-    #[arg(hide = true)]
+    /// `status`: say whether the server runs; it exits with 0 if so, 3 if not, and 1 if it has crashed
+    #[arg(value_name = "status")]
     words: Vec<OsString>,
 }
 
@@ -155,6 +163,17 @@ mod tests {
             assert_eq!(run(line), Ok(Action::Print("0.1.0\n".into())), "{line}");
         }
         assert_eq!(run("-G"), Ok(Action::Print("Oxcast/0.1.0\n".into())));
+    }
+
+    #[test]
+    fn the_word_status_asks_about_a_server() {
+        assert_eq!(run("status"), Ok(Action::Status(Source::BuiltIn)));
+        assert_eq!(run("status -c a.conf"), Ok(Action::Status(file("a.conf"))));
+        assert_eq!(run("-c a.conf -t status"), Ok(Action::Status(file("a.conf"))));
+        assert_eq!(run("-v status"), Ok(Action::Print("0.1.0\n".into())));
+        for line in ["status now", "status status", "Status", "-h status"] {
+            assert!(matches!(run(line), Ok(Action::Print(text)) if text.contains("Usage")), "{line}");
+        }
     }
 
     #[test]

@@ -2,13 +2,13 @@
 //! module knows both.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use formats::amf0;
-use formats::flv::{Jitter, Mux, MuxOptions};
-use media::Tracks;
+use formats::{Jitter, amf0, es, flv, hls, ts};
+use media::{Micros, Tracks};
 
-use crate::config::{self, Vhost};
+use crate::config::{self, Hls, HttpFormat, HttpRemux, Vhost};
 use crate::gate;
 use crate::net::{Following, Pace};
 
@@ -26,14 +26,57 @@ pub fn following(vhost: &Vhost) -> Following {
 }
 
 /// The FLV form of a stream.
-pub fn flv(vhost: &Vhost, tracks: &Arc<Tracks>) -> Mux {
-    let jitter = match vhost.play.time_jitter {
+pub fn flv(vhost: &Vhost, tracks: &Arc<Tracks>) -> flv::Mux {
+    let reduce_sequence_header = vhost.play.reduce_sequence_header;
+    flv::Mux::new(flv::MuxOptions { jitter: jitter(vhost, tracks), reduce_sequence_header })
+}
+
+fn jitter(vhost: &Vhost, tracks: &Arc<Tracks>) -> Jitter {
+    match vhost.play.time_jitter {
         _ if is_atc(vhost, tracks) => Jitter::Off,
         config::Jitter::Full => Jitter::Full,
         config::Jitter::Zero => Jitter::Zero,
         config::Jitter::Off => Jitter::Off,
-    };
-    Mux::new(MuxOptions { jitter, reduce_sequence_header: vhost.play.reduce_sequence_header })
+    }
+}
+
+/// A duration of the configuration on the clock of media.
+pub fn micros(duration: Duration) -> Micros {
+    Micros(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// The MPEG-TS form of a stream.
+pub fn ts(vhost: &Vhost, remux: &HttpRemux, tracks: &Arc<Tracks>) -> ts::Mux {
+    ts::Mux::new(ts::MuxOptions {
+        jitter: jitter(vhost, tracks),
+        // The form finds out by itself what a stream carries.
+        audio: remux.guess_has_av || remux.has_audio,
+        video: remux.guess_has_av || remux.has_video,
+    })
+}
+
+/// The sound of a stream.
+pub fn audio(remux: &HttpRemux) -> es::Mux {
+    let codec = if remux.format == HttpFormat::Mp3 { es::Codec::Mp3 } else { es::Codec::Aac };
+    es::Mux::new(es::MuxOptions { codec, history: micros(remux.fast_cache) })
+}
+
+/// The stream in segments. `correction` is added to their length, in microseconds.
+pub fn segments(hls: &Hls, correction: Arc<AtomicI64>) -> hls::Segmenter {
+    hls::Segmenter::new(hls::SegmenterOptions {
+        cutter: hls::CutterOptions {
+            fragment: micros(hls.fragment),
+            target_ratio: hls.target_ratio,
+            overflow_ratio: hls.overflow_ratio,
+            wait_keyframe: hls.wait_keyframe,
+            correction,
+        },
+        audio: hls.audio,
+        video: hls.video,
+        audio_by_samples: !hls.dts_directly,
+        chunk: 32 << 10,
+        ..Default::default()
+    })
 }
 
 /// Whether each player sees its first unit as time zero, or the stream's own time.

@@ -3,21 +3,27 @@
 
 mod api;
 mod app;
+mod breaker;
 pub mod cli;
 pub mod config;
+mod daemon;
 mod form;
 mod gate;
 mod http;
 mod log;
+mod naming;
 mod net;
 mod process;
 mod protocol;
+mod quit;
 mod session;
+mod status;
 
 pub use app::run;
 pub use cli::{SIGNATURE, VERSION};
 #[doc(hidden)]
 pub use protocol::http_live::fuzz as fuzz_http;
+pub use status::status;
 
 /// Where the project lives, for those who ask the server about itself.
 const HOME: &str = "https://oxcast.dev";

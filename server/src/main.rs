@@ -23,17 +23,19 @@ fn main() -> ExitCode {
             print!("{text}");
             ExitCode::SUCCESS
         }
-        Action::Test(source) => {
-            let (text, status) = cli::test(&source, &env);
-            print!("{text}");
-            ExitCode::from(status)
-        }
+        Action::Test(source) => said(cli::test(&source, &env)),
+        Action::Status(source) => said(server::status(&source, &env)),
         Action::Run(source) => match Config::load(&source, &env) {
-            Ok(config) => server::run(config),
+            Ok(config) => server::run(config, &env),
             Err(error) => {
                 eprintln!("{error}");
                 ExitCode::from(error.exit_status())
             }
         },
     }
+}
+
+fn said((text, status): (String, u8)) -> ExitCode {
+    print!("{text}");
+    ExitCode::from(status)
 }

@@ -1,5 +1,5 @@
-//! What the process is to the machine: its pid file, and the ids by which others know it. How it starts and stops
-//! does not belong here.
+//! What the process is to the machine: its pid file, its parent, and the ids by which others know it. How it starts and
+//! stops does not belong here.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
+use rustix::process::{Flock, FlockType, Pid, fcntl_getlk, getppid};
 
 use crate::session::{random_name, random_vid};
 
@@ -48,15 +49,15 @@ impl Error {
     }
 }
 
-/// The pid file, locked as long as this lives. It is left in place at the end, unlocked, as SRS does.
+/// The pid file, locked as long as this lives. It is left in place at the end, as SRS does.
 #[derive(Debug)]
 pub struct PidFile {
-    _lock: File,
+    file: File,
 }
 
 impl PidFile {
-    /// Takes the file for this process and writes its id into it. Missing directories are made. Daemons call it
-    /// after their last fork, since the lock does not pass on to children.
+    /// Takes the file for this process and writes its id into it. Missing directories are made. The lock does not pass on
+    /// to children.
     ///
     /// # Errors
     /// When another process holds it, or it cannot be used at all.
@@ -76,7 +77,79 @@ impl PidFile {
         }
         file.set_len(0).map_err(unusable)?;
         file.write_all(std::process::id().to_string().as_bytes()).map_err(unusable)?;
-        Ok(Self { _lock: file })
+        Ok(Self { file })
+    }
+
+    /// Empties it: who ends in good order is not taken for dead.
+    pub fn release(self) {
+        if let Err(e) = self.file.set_len(0) {
+            tracing::warn!("the pid file keeps a process id that means nothing any more: {e}");
+        }
+    }
+}
+
+/// Whom a pid file belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Nobody: there is no file, or it was released.
+    Nobody,
+    /// A running process, if it can be named.
+    Running(Option<u32>),
+    /// A process that has ended without releasing it.
+    Dead(u32),
+}
+
+impl Holder {
+    /// Whom the file of this name belongs to.
+    ///
+    /// # Errors
+    /// When it is there but cannot be read.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let mut file = match File::open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::Nobody),
+            opened => opened?,
+        };
+        let lock = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock))?;
+        let written = read_short(&mut file)?.trim().parse().ok();
+        Ok(match (lock, written) {
+            // A process in another container has no id here.
+            (Some(lock), written) => Self::Running(lock.pid.map(number).or(written)),
+            (None, Some(pid)) => Self::Dead(pid),
+            (None, None) => Self::Nobody,
+        })
+    }
+}
+
+fn number(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().unsigned_abs()
+}
+
+/// The parent process, for a server that must not outlive it (`asprocess`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parent(Option<Pid>);
+
+/// There is no parent to hang on: it has ended already, and left this process to the system's first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`asprocess on`, but the parent process is the system's first one, which never ends")]
+pub struct Orphan;
+
+impl Parent {
+    /// The parent of this process.
+    ///
+    /// # Errors
+    /// When that is the first process of the system.
+    pub fn of_process() -> Result<Self, Orphan> {
+        Self::new(getppid())
+    }
+
+    fn new(pid: Option<Pid>) -> Result<Self, Orphan> {
+        // Without a number it is outside of our container, and as good as any.
+        if pid == Some(Pid::INIT) { Err(Orphan) } else { Ok(Self(pid)) }
+    }
+
+    /// It has ended.
+    pub fn is_lost(self) -> bool {
+        getppid() != self.0
     }
 }
 
@@ -198,6 +271,26 @@ mod tests {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{text}");
         assert!(text.contains(&format!("already running as process {}", std::process::id())), "{text}");
+    }
+
+    #[test]
+    fn what_a_pid_file_says() {
+        let path = directory("holder").join("oxcast.pid");
+        assert_eq!(Holder::of(&path).unwrap(), Holder::Nobody);
+        let taken = PidFile::take(&path).unwrap();
+        // Locks of one's own are not seen; other processes see them in the test above and end to end.
+        assert_eq!(Holder::of(&path).unwrap(), Holder::Dead(std::process::id()));
+        taken.release();
+        assert_eq!(Holder::of(&path).unwrap(), Holder::Nobody);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+        assert!(Holder::of(path.parent().unwrap()).is_err());
+    }
+
+    #[test]
+    fn an_orphan_has_no_parent_to_hang_on() {
+        assert_eq!(Parent::new(Some(Pid::INIT)), Err(Orphan));
+        assert!(!Parent::new(getppid()).unwrap().is_lost());
+        assert!(Parent::new(Pid::from_raw(i32::MAX)).unwrap().is_lost());
     }
 
     #[test]

@@ -129,6 +129,35 @@ fn flv() {
 }
 
 #[test]
+fn ts() {
+    let script: [&[u8]; 7] = [
+        &[0x2b],
+        &[2, 0, 13, 1, 100, 0, 31, 0xff, 0xe1, 0, 1, 0x67, 1, 0, 1, 0x68],
+        &[2, 5, 2, 0x12, 0x10],
+        &[0x96, 4, 0, 0, 0, 0, 40, 0x65, 7, 0, 6],
+        &[5, 3, 10, 0, 9, 0, 9, 1, 2, 3],
+        &[0, 1, 2, 7, 4, 0xff, 0xfb, 0x90, 0x64],
+        &[0x15, 3, 10, 0, 40, 0, 40, 1, 2, 3],
+    ];
+    run("ts", vec![script.concat()], formats::fuzz::ts);
+}
+
+#[test]
+fn hls() {
+    let mut script = vec![0x1b];
+    script.extend([2, 0, 13, 1, 100, 0, 31, 0xff, 0xe1, 0, 1, 0x67, 1, 0, 1, 0x68, 2, 5, 2, 0x12, 0x10]);
+    for n in 0..100u8 {
+        // 50 ms each, in steps of 1024 µs.
+        let time = (u16::from(n) * 49).to_be_bytes();
+        let flags = if n % 10 == 0 { 0x16 } else { 0x12 };
+        script.extend([flags, 2, 10, time[0], time[1], time[0], time[1], 0x65, 7]);
+        script.extend([5, 2, 10, time[0], time[1], time[0], time[1], 1, 2]);
+    }
+    let playlist = b"#EXTM3U\n#EXTINF:2.000, no desc\na.ts\n#EXTINF:2.000, no desc\nb.ts?x=1\n".to_vec();
+    run("hls", vec![script, playlist], formats::fuzz::hls);
+}
+
+#[test]
 fn codecs() {
     let avcc = [
         1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 9, 0x67, 0x64, 0, 0x1f, 0xac, 0xd9, 0x40, 0x50, 5, 1, 0, 2, 0x68,

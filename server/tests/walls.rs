@@ -99,7 +99,7 @@ fn the_pure_floor_has_no_world() {
 
 #[test]
 fn a_protocol_knows_no_other_protocol() {
-    let protocols = ["rtmp", "http_live"];
+    let protocols = ["hls", "http_live", "rtmp"];
     for protocol in protocols {
         for other in protocols.iter().filter(|other| **other != protocol) {
             let folder = format!("server/src/protocol/{protocol}");

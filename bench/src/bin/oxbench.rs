@@ -6,10 +6,13 @@ use std::process::ExitCode;
 
 use bench::driver::{Driver, Run};
 use bench::media::{self, Media, Recipe};
-use bench::plan::{Row, Server, rows};
+use bench::plan::{Load, Row, Server, Studio, rows};
 use bench::table::{Runs, render};
 use bench::{Result, machine, net};
 use clap::{Parser, Subcommand};
+
+/// The rate of the test stream that all rows share but those about HLS segmenting.
+const KBPS: u32 = 1000;
 
 #[derive(Parser)]
 #[command(
@@ -24,13 +27,15 @@ struct Arguments {
     /// The server [default: beside this program]
     #[arg(long, global = true)]
     oxcast: Option<PathBuf>,
+    #[command(flatten)]
+    studio: Studio,
 }
 
 #[derive(Subcommand)]
 enum Action {
-    /// Run the rows whose names contain one of the patterns (all without patterns), then write the table
+    /// Run the rows that the patterns choose (all without patterns), then write the table
     Run {
-        /// Parts of row names
+        /// Names of rows, or parts of the names of several
         patterns: Vec<String>,
         /// Runs of each row, of which the medians count
         #[arg(long, default_value_t = 3)]
@@ -61,13 +66,18 @@ fn run(arguments: &Arguments) -> Result<()> {
     // Servers start in a folder of their own, so the path must not depend on ours.
     let oxcast = absolute(arguments.oxcast.clone().unwrap_or_else(|| beside("oxcast")))?;
     let kept = arguments.dir.join("runs.json");
+    let rows = rows(arguments.studio);
     match &arguments.action {
-        Action::List => rows().iter().for_each(|row| println!("{row}")),
-        Action::Report => report(&load(&kept)?, &oxcast, &arguments.dir)?,
+        Action::List => rows.iter().for_each(|row| println!("{row}")),
+        Action::Report => report(&rows, &load(&kept)?, &oxcast, &arguments.dir)?,
         Action::Run { patterns, repeat, seconds } => {
             net::raise_file_limit()?;
             fs::create_dir_all(&arguments.dir)?;
-            let (media, kbps) = test_stream(&arguments.dir)?;
+            let chosen = choose(&rows, patterns, &oxcast);
+            let (media, kbps) = test_stream(&arguments.dir, KBPS)?;
+            let studios = chosen.iter().any(|row| matches!(row.load, Load::Segment(..)));
+            let studio_kbps = if studios { arguments.studio.publisher_kbps } else { KBPS };
+            let studio_media = test_stream(&arguments.dir, studio_kbps)?.0;
             let (oxload, floor) = (beside("oxload"), beside("floor"));
             let folder = arguments.dir.clone();
             let driver = Driver {
@@ -77,20 +87,27 @@ fn run(arguments: &Arguments) -> Result<()> {
                 folder,
                 media,
                 kbps,
+                studio_media,
                 seconds: (*seconds).max(2),
             };
-            let rows = choose(patterns, &oxcast);
-            let runs = measure(&driver, &rows, *repeat, &kept)?;
-            report(&runs, &oxcast, &arguments.dir)?;
+            let runs = measure(&driver, &chosen, *repeat, &kept)?;
+            report(&rows, &runs, &oxcast, &arguments.dir)?;
         }
     }
     Ok(())
 }
 
-/// The rows that match `patterns`, without those of a server that is not there.
-fn choose(patterns: &[String], oxcast: &Path) -> Vec<Row> {
-    let matches = |name: &str| patterns.is_empty() || patterns.iter().any(|pattern| name.contains(pattern));
-    let mut rows = rows();
+/// Those of `all` that `patterns` choose, without those of a server that is not there. A pattern that is a row's whole
+/// name chooses that row alone.
+fn choose(all: &[Row], patterns: &[String], oxcast: &Path) -> Vec<Row> {
+    let names: Vec<_> = all.iter().map(Row::to_string).collect();
+    let matches = |name: &String| {
+        patterns.is_empty()
+            || patterns
+                .iter()
+                .any(|pattern| if names.contains(pattern) { name == pattern } else { name.contains(pattern) })
+    };
+    let mut rows = all.to_vec();
     rows.retain(|row| matches(&row.to_string()));
     if !oxcast.exists() {
         eprintln!("oxbench: {} is absent, its rows are left out", oxcast.display());
@@ -111,6 +128,10 @@ fn measure(driver: &Driver, rows: &[Row], repeat: u32, kept: &Path) -> Result<Ru
                     eprintln!(
                         "{round}/{repeat} {row}: {cpu:.3} cores, generator {generator:.2}, core 0 busy {core:.2}"
                     );
+                    let complaints = run.complaints();
+                    if !complaints.is_empty() {
+                        eprintln!("{round}/{repeat} {row}: {complaints}");
+                    }
                     runs.entry(row.to_string()).or_default().push(run);
                     fs::write(kept, serde_json::to_vec(&runs)?)?;
                 }
@@ -126,18 +147,19 @@ fn load(kept: &Path) -> Result<Runs> {
     Ok(serde_json::from_slice(&bytes)?)
 }
 
-/// The test stream in `folder`, made when it is not there yet, and its rate in kbit/s.
-fn test_stream(folder: &Path) -> Result<(PathBuf, f64)> {
-    let out = folder.join("media.flv");
+/// The test stream of about `kbps` in `folder`, made when it is not there yet, and its exact rate in kbit/s.
+fn test_stream(folder: &Path, kbps: u32) -> Result<(PathBuf, f64)> {
+    let name = if kbps == KBPS { "media.flv".to_owned() } else { format!("media-{kbps}.flv") };
+    let out = folder.join(name);
     if !out.exists() {
-        media::make(&Recipe { out: out.clone(), seconds: 60, kbps: 1000, fps: 30, gop: 60 })?;
+        media::make(&Recipe { out: out.clone(), seconds: 60, kbps, fps: 30, gop: 60 })?;
     }
     let kbps = Media::load(&out)?.kbps;
     Ok((out.canonicalize()?, kbps))
 }
 
-fn report(runs: &Runs, oxcast: &Path, folder: &Path) -> Result<()> {
-    let text = format!("{}\n{}", machine::describe(oxcast), render(runs));
+fn report(rows: &[Row], runs: &Runs, oxcast: &Path, folder: &Path) -> Result<()> {
+    let text = format!("{}\n{}", machine::describe(oxcast, folder), render(rows, runs));
     print!("{text}");
     fs::write(folder.join("report.md"), text)?;
     Ok(())

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use bench::stats::Line;
-use bench::{media, net, play, publish};
+use bench::{media, net, play, poll, publish};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(
-    about = "Load generator for RTMP and HTTP-FLV servers: one process, one thread, thousands of players"
+    about = "Load generator for RTMP, HTTP-FLV, HTTP-TS and HLS: one process, one thread, thousands of players"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -23,6 +23,8 @@ enum Action {
     Publish(publish::Options),
     /// Play with many players and report as JSON
     Play(play::Options),
+    /// Poll HLS playlists with many players and report as JSON
+    Hls(poll::Options),
 }
 
 fn main() -> ExitCode {
@@ -42,5 +44,6 @@ fn run(action: &Action) -> bench::Result<()> {
         Action::Media(recipe) => media::make(recipe),
         Action::Publish(options) => publish::run(options, &mut say),
         Action::Play(options) => play::run(options, &mut say),
+        Action::Hls(options) => poll::run(options, &mut say),
     }
 }

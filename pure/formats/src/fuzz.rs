@@ -1,8 +1,10 @@
 //! Bodies of the fuzz targets, called by the shims in `fuzz/` and by the tests: bytes in, no panic out.
 
-use media::{Frame, Remux, Stamped};
+use bytes::Bytes;
+use media::codec::{Codec, aac, h264, h265, mp3, nalu};
+use media::{ByteReader, Dialect, Frame, Micros, Remux, Stamped, Track, TrackId, Tracks, Truncated};
 
-use crate::flv;
+use crate::{es, flv, hls, ts};
 
 /// AMF0: what decodes must encode, and decode again to the same number of values.
 pub fn amf(data: &[u8]) {
@@ -43,6 +45,141 @@ pub fn flv(data: &[u8]) {
         let same = |frame: &Frame| (frame.track, frame.dts.millis() as u32, frame.key, frame.data.clone());
         assert!(before.iter().map(same).eq(frames(after).iter().map(same)));
     }
+}
+
+/// TS and plain audio: a script of tracks and frames. What comes out are whole packets.
+pub fn ts(data: &[u8]) {
+    let mut r = ByteReader::new(data);
+    let Ok(options) = r.u8() else { return };
+    let (audio, video) = (options & 1 != 0, options & 2 != 0);
+    let gather = Micros::from_millis(i64::from(options >> 2) * 10);
+    let mut packer = ts::Packer::new(ts::PackerOptions { audio, video, gather });
+    let mut mux = ts::Mux::new(ts::MuxOptions { audio, video, ..Default::default() });
+    let mut aac = es::Mux::new(es::MuxOptions { codec: es::Codec::Aac, history: Micros::ZERO });
+    let (mut tracks, mut packets, mut bursts, mut chunks) = (Tracks::default(), vec![], vec![], vec![]);
+    while let Ok(step) = step(&mut r) {
+        match step {
+            Step::Track(id, Some(codec)) => {
+                let track = Track { id, codec, config: Bytes::new(), dialect: Dialect::Standard };
+                assert!(tracks.set(track));
+            }
+            Step::Track(..) => tracks.clear(),
+            Step::Tables => packer.tables(&mut packets),
+            Step::Flush => packer.flush(&mut packets),
+            Step::Frame(frame) => {
+                packer.frame(&frame, &mut packets);
+                mux.frame(&frame, &mut bursts);
+                aac.frame(&frame, &mut chunks);
+                continue;
+            }
+        }
+        packer.tracks(&tracks);
+        mux.tracks(&tracks, &mut bursts);
+        aac.tracks(&tracks, &mut chunks);
+    }
+    packer.flush(&mut packets);
+    let all = std::iter::once(&packets[..]).chain(bursts.iter().map(|burst| &burst.unit.0[..]));
+    for packets in all {
+        assert_eq!(packets.len() % ts::PACKET, 0);
+        assert!(packets.chunks(ts::PACKET).all(|packet| packet.first() == Some(&0x47)));
+    }
+}
+
+/// HLS: the script of [`ts`] in segments, and the same bytes as a playlist. Segments are whole: opened, filled, ended.
+pub fn hls(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    assert_eq!(hls::with_query(&text, ""), text);
+    assert_eq!(hls::with_query(&text, "q").lines().count(), text.lines().count());
+    let mut r = ByteReader::new(data);
+    let Ok(options) = r.u8() else { return };
+    let on = |bit: u8| options & bit != 0;
+    let fragment = Micros::from_millis(i64::from(options >> 4) * 200);
+    let mut segmenter = hls::Segmenter::new(hls::SegmenterOptions {
+        cutter: hls::CutterOptions { fragment, wait_keyframe: on(8), ..Default::default() },
+        audio: on(1),
+        video: on(2),
+        audio_by_samples: on(4),
+        chunk: 1000,
+        max_bytes: 10_000,
+    });
+    let (mut tracks, mut pieces) = (Tracks::default(), vec![]);
+    while let Ok(step) = step(&mut r) {
+        match step {
+            Step::Track(id, Some(codec)) => {
+                tracks.set(Track { id, codec, config: Bytes::new(), dialect: Dialect::Standard });
+            }
+            Step::Track(..) => tracks.clear(),
+            Step::Frame(frame) => segmenter.frame(&frame, &mut pieces),
+            Step::Tables | Step::Flush => continue,
+        }
+        segmenter.tracks(&tracks, &mut pieces);
+    }
+    segmenter.tracks(&Tracks::default(), &mut pieces);
+    let mut open = None;
+    for Stamped { unit, .. } in pieces {
+        open = match (unit, open) {
+            (hls::Piece::Begin, None) => Some(0),
+            (hls::Piece::Data(data), Some(size)) => {
+                assert!(!data.is_empty() && data.len().is_multiple_of(ts::PACKET));
+                assert!(size > 0 || data.starts_with(&[0x47, 0x40, 0]));
+                Some(size + data.len())
+            }
+            (hls::Piece::End(segment), Some(1..)) if segment.duration >= Micros::from_millis(100) => None,
+            (hls::Piece::Void, Some(_)) => None,
+            _ => unreachable!("out of order"),
+        };
+    }
+    assert_eq!(open, None);
+}
+
+enum Step {
+    /// A track with its codec; without one, all tracks go.
+    Track(TrackId, Option<Codec>),
+    Frame(Frame),
+    Tables,
+    Flush,
+}
+
+fn step(r: &mut ByteReader<'_>) -> Result<Step, Truncated> {
+    let id = |byte: u8| if byte & 1 == 0 { TrackId::VIDEO } else { TrackId::AUDIO };
+    Ok(match r.u8()? {
+        0 => Step::Tables,
+        1 => Step::Flush,
+        2 => {
+            let (kind, size) = (r.u8()?, r.u8()?);
+            let record = r.take(usize::from(size).min(r.rest().len()))?;
+            let codec = match kind >> 1 & 7 {
+                0 => h264::Config::parse(record).ok().map(Codec::H264),
+                1 => h265::Config::parse(record).ok().map(Codec::H265),
+                2 => aac::Config::parse(record).ok().map(Codec::Aac),
+                3 => mp3::Config::parse(record).ok().map(Codec::Mp3),
+                4 => Some(Codec::H264(h264::Config::default())),
+                5 => Some(Codec::Aac(aac::Config::default())),
+                6 => Some(Codec::Vp8),
+                _ => None,
+            };
+            Step::Track(id(kind), codec)
+        }
+        flags => {
+            // Times of all sizes; a payload as it is, or as NAL units which may be long beyond the data.
+            let size = usize::from(r.u8()? & 31);
+            let shift = u32::from(r.u8()? & 63);
+            let times = [r.u16()?, r.u16()?].map(|time| Micros(i64::from(time as i16) << shift));
+            let bytes = r.take(size.min(r.rest().len()))?;
+            let mut data = Vec::new();
+            if flags & 2 == 0 {
+                data.extend_from_slice(bytes);
+            } else {
+                for unit in bytes.split(|byte| *byte == 0) {
+                    let mut unit = unit.to_vec();
+                    unit.resize(unit.len() << (flags >> 4).min(9), 7);
+                    nalu::append(&mut data, &unit);
+                }
+            }
+            let [dts, pts] = times;
+            Step::Frame(Frame { track: id(flags), dts, pts, key: flags & 4 != 0, data: data.into() })
+        }
+    })
 }
 
 fn frames(events: Vec<flv::Demuxed>) -> Vec<Frame> {
@@ -96,6 +233,32 @@ mod tests {
         prop::sample::select(list)
     }
 
+    /// A script of tracks and frames, with bytes at random here and there.
+    fn script() -> impl Strategy<Value = Vec<u8>> {
+        const TRACKS: [&[u8]; 6] = [
+            &[2, 0, 13, 1, 100, 0, 31, 0xff, 0xe1, 0, 1, 0x67, 1, 0, 1, 0x68],
+            &[2, 2, 23, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 93, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0],
+            &[2, 5, 2, 0x12, 0x10],
+            &[2, 7, 4, 0xff, 0xfb, 0x90, 0x64],
+            &[2, 12, 0],
+            &[2, 14, 0],
+        ];
+        let tail = || prop::collection::vec(any::<u8>(), 0..31);
+        let step = prop_oneof![
+            2 => prop::sample::select(TRACKS.to_vec()).prop_map(<[u8]>::to_vec),
+            1 => prop::sample::select(vec![vec![0], vec![1]]),
+            8 => (3u8.., 0u8..18, any::<[u8; 4]>(), tail()).prop_map(|(flags, shift, times, data)| {
+                [&[flags, data.len() as u8, shift][..], &times, &data].concat()
+            }),
+            1 => prop::collection::vec(any::<u8>(), 0..3),
+        ];
+        let options = prop_oneof![any::<u8>(), any::<u8>().prop_map(|options| options | 3)];
+        (options, prop::collection::vec(step, 0..40)).prop_map(|(options, steps)| {
+            let [video, _, audio, ..] = TRACKS;
+            [&[options], video, audio, &steps.concat()].concat()
+        })
+    }
+
     proptest! {
         #[test]
         fn flv(tags in prop::collection::vec((opening(), any::<u32>(), prop::collection::vec(any::<u8>(), 0..24)), 0..40)) {
@@ -106,6 +269,16 @@ mod tests {
                 tag.write(time, &mut stream);
             }
             super::flv(&stream);
+        }
+
+        #[test]
+        fn ts(script in script()) {
+            super::ts(&script);
+        }
+
+        #[test]
+        fn hls(script in script()) {
+            super::hls(&script);
         }
 
         #[test]

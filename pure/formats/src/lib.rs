@@ -1,6 +1,16 @@
-//! How frames are boxed: AMF0 values and FLV tags. One module per container; nothing here does I/O.
+//! How frames are boxed: AMF0 values, FLV tags, TS packets, plain audio streams, segments of HLS. One module per container;
+//! nothing here does I/O.
+
+mod adts;
+mod entry;
+mod timeline;
 
 pub mod amf0;
+pub mod es;
 pub mod flv;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod hls;
+pub mod ts;
+
+pub use timeline::Jitter;

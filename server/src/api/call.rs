@@ -29,10 +29,10 @@ impl Call {
     }
 
     /// The page of a list that `start` and `count` ask for. SRS takes no count below 10.
-    pub(super) fn page<T>(&self, all: Vec<T>) -> impl Iterator<Item = T> {
+    pub(super) fn page<'a, T>(&self, all: &'a [T]) -> impl Iterator<Item = &'a T> {
         let number = |name| self.query(name).parse::<i64>().unwrap_or(0);
         let count = number("count").max(10) as usize;
-        all.into_iter().skip(number("start").max(0) as usize).take(count)
+        all.iter().skip(number("start").max(0) as usize).take(count)
     }
 
     /// The answer.
@@ -110,7 +110,8 @@ mod tests {
     fn pages() {
         let page = |query: &[(&str, &str)]| {
             let query = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-            let page: Vec<_> = Call { method: Method::GET, query }.page((0..30).collect()).collect();
+            let all = (0..30).collect::<Vec<_>>();
+            let page: Vec<_> = Call { method: Method::GET, query }.page(&all).copied().collect();
             (page.first().copied(), page.len())
         };
         assert_eq!(page(&[]), (Some(0), 10));

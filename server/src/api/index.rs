@@ -1,6 +1,5 @@
-//! What the server is: the indexes, its version, authors, features and API settings.
+//! What the server is: the indexes, its version, authors and features.
 
-use std::fmt::Display;
 use std::time::UNIX_EPOCH;
 
 use axum::extract::State as Extract;
@@ -9,17 +8,24 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
+use super::State;
 use super::call::Call;
-use super::{Failure, State};
+use crate::config::directives::{self, Status};
 
 pub(super) async fn root(Extract(state): Extract<State>, call: Call) -> Response {
-    call.reply(&state.success("urls", json!({ "api": "the HTTP API" })))
+    let rtc = json!({
+        "play": "plays by WebRTC; not built yet",
+        "publish": "publishes by WebRTC; not built yet",
+        "nack": "loses packets of a WebRTC session, for tests; not built yet",
+    });
+    call.reply(&state.success("urls", json!({ "api": "the HTTP API", "rtc": { "v1": rtc } })))
 }
 
 pub(super) async fn api(Extract(state): Extract<State>, call: Call) -> Response {
     call.reply(&state.success("urls", json!({ "v1": "version 1 of the HTTP API" })))
 }
 
+/// All that SRS lists, for programs that look for a key, even what has no route there either.
 pub(super) async fn v1(Extract(state): Extract<State>, call: Call) -> Response {
     let urls = json!({
         "versions": "the version of this server",
@@ -30,10 +36,20 @@ pub(super) async fn v1(Extract(state): Extract<State>, call: Call) -> Response {
         "meminfos": "memory of the machine",
         "authors": "licence and authors",
         "features": "what this server can do",
+        "requests": "is at tests/requests",
         "vhosts": "vhosts that have seen clients; one by /{id}",
         "streams": "streams in use; one by /{id}",
         "clients": "clients of media; one by /{id}, ended by DELETE /{id}",
         "raw": "settings of the API, by rpc=raw",
+        "clusters": "where a stream is published, by vhost, app and stream",
+        "perf": "is not there",
+        "tcmalloc": "is not there: this server has another allocator",
+        "tests": {
+            "requests": "your request",
+            "errors": "an error, code 100",
+            "redirects": "a redirect to tests/errors",
+            "[vhost]": "the same for a host: http://error.srs.com:1985/api/v1/tests/errors",
+        },
     });
     call.reply(&state.success("urls", urls))
 }
@@ -62,24 +78,31 @@ pub(super) async fn features(Extract(state): Extract<State>, call: Call) -> Resp
         "build": build,
         "build2": build2,
         "features": {
-            "ssl": true,
-            "hls": false,
-            "hds": false,
-            "callback": false,
-            "api": true,
-            "httpd": true,
-            "dvr": false,
-            "transcode": false,
-            "ingest": false,
-            "stat": true,
-            "caster": false,
+            "ssl": is_built("rtmps"),
+            "hls": is_built("vhost.hls"),
+            "hds": is_built("vhost.hds"),
+            "callback": is_built("vhost.http_hooks"),
+            "api": is_built("http_api"),
+            "httpd": is_built("http_server"),
+            "dvr": is_built("vhost.dvr"),
+            "transcode": is_built("vhost.transcode"),
+            "ingest": is_built("vhost.ingest"),
+            "stat": is_built("stats"),
+            "caster": is_built("stream_caster"),
+            // Many messages with one system call: always.
             "complex_send": true,
-            "tcp_nodelay": true,
+            "tcp_nodelay": is_built("vhost.tcp_nodelay"),
+            // The kernel finds the size itself.
             "so_sendbuf": false,
-            "mr": true,
+            "mr": is_built("vhost.publish.mr"),
         },
     });
     call.reply(&state.success("data", data))
+}
+
+/// What can be configured is there.
+fn is_built(path: &str) -> bool {
+    directives::find(path).is_some_and(|directive| directive.status == Status::Built)
 }
 
 /// When the executable was written, as text and in Unix seconds. The build itself notes no time, so that it can be
@@ -89,25 +112,4 @@ fn built() -> (String, String) {
     let seconds = file.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_secs());
     let time = Timestamp::from_second(seconds as i64).unwrap_or_default().to_zoned(TimeZone::UTC);
     (time.strftime("%Y-%m-%d %H:%M:%S").to_string(), seconds.to_string())
-}
-
-/// The one rpc that SRS answers even when the raw API is off; its console asks for it.
-pub(super) async fn raw(Extract(state): Extract<State>, call: Call) -> Response {
-    if call.query("rpc") != "raw" {
-        return call.reply(&Failure::RawDisabled.answer());
-    }
-    let api = state.config.http_api.as_ref();
-    call.reply(&json!({
-        "code": 0,
-        "http_api": {
-            "enabled": api.is_some(),
-            "listen": api.map_or_else(String::new, |api| words(&api.listen)),
-            "crossdomain": api.is_none_or(|api| api.crossdomain),
-            "raw_api": { "enabled": false, "allow_reload": false, "allow_query": false, "allow_update": false },
-        },
-    }))
-}
-
-fn words(list: &[impl Display]) -> String {
-    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }

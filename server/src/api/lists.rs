@@ -18,21 +18,24 @@ use crate::session::{Client, Kbps, Stream, Totals, Vhost};
 type Id = Option<Path<String>>;
 
 pub(super) async fn vhosts(Extract(state): Extract<State>, id: Id, call: Call) -> Response {
-    if call.method != Method::GET {
-        return Call::refuse_method();
-    }
-    let mut all = state.roll.vhosts().into_iter();
-    call.reply(&match id {
-        None => state.success("vhosts", all.map(|(v, totals)| vhost(&state, &v, totals)).collect()),
-        Some(Path(id)) => match all.find(|(v, _)| v.id == id) {
-            Some((v, totals)) => state.success("vhost", vhost(&state, &v, totals)),
-            None => Failure::NoVhost.answer(),
-        },
+    let all = state.roll.vhosts();
+    let found = id.map(|Path(id)| all.iter().find(|(vhost, _)| vhost.id == id));
+    call.reply(&match (&call.method, found) {
+        (_, Some(None)) => Failure::NoVhost.answer(),
+        (&Method::GET, Some(Some((found, totals)))) => state.success("vhost", vhost(&state, found, *totals)),
+        (&Method::GET, None) => {
+            state.success("vhosts", all.iter().map(|(v, totals)| vhost(&state, v, *totals)).collect())
+        }
+        _ => return Call::refuse_method(),
     })
 }
 
 fn vhost(state: &State, vhost: &Vhost, totals: Totals) -> Value {
     let configured = state.gate.vhosts().iter().find(|v| v.name == vhost.name);
+    let hls = match configured.and_then(|v| v.hls.as_ref()) {
+        Some(hls) => json!({ "enabled": true, "fragment": hls.fragment.as_secs_f64() }),
+        None => json!({ "enabled": false }),
+    };
     json!({
         "id": vhost.id,
         "name": vhost.name,
@@ -42,21 +45,20 @@ fn vhost(state: &State, vhost: &Vhost, totals: Totals) -> Value {
         "send_bytes": totals.sent,
         "recv_bytes": totals.received,
         "kbps": kbps(vhost.kbps()),
-        "hls": { "enabled": false },
+        "hls": hls,
     })
 }
 
 pub(super) async fn streams(Extract(state): Extract<State>, id: Id, call: Call) -> Response {
-    if call.method != Method::GET {
-        return Call::refuse_method();
-    }
     let all = state.roll.streams();
-    call.reply(&match id {
-        None => state.success("streams", call.page(all).map(|(s, totals)| stream(&s, totals)).collect()),
-        Some(Path(id)) => match all.iter().find(|(s, _)| s.id == id) {
-            Some((s, totals)) => state.success("stream", stream(s, *totals)),
-            None => Failure::NoStream.answer(),
-        },
+    let found = id.map(|Path(id)| all.iter().find(|(stream, _)| stream.id == id));
+    call.reply(&match (&call.method, found) {
+        (_, Some(None)) => Failure::NoStream.answer(),
+        (&Method::GET, Some(Some((found, totals)))) => state.success("stream", stream(found, *totals)),
+        (&Method::GET, None) => {
+            state.success("streams", call.page(&all).map(|(s, totals)| stream(s, *totals)).collect())
+        }
+        _ => return Call::refuse_method(),
     })
 }
 
@@ -126,18 +128,18 @@ fn flv_sound(track: &Track) -> (u32, u8) {
 }
 
 pub(super) async fn clients(Extract(state): Extract<State>, id: Id, call: Call) -> Response {
-    let found = id.as_ref().map(|Path(id)| id.parse().ok().and_then(|cid| state.roll.client(cid)));
+    let found = id.map(|Path(id)| id.parse().ok().and_then(|cid| state.roll.client(cid)));
     call.reply(&match (&call.method, found) {
-        (&Method::GET, None) => {
-            state.success("clients", call.page(state.roll.clients()).map(|c| client(&c)).collect())
-        }
+        (_, Some(None)) | (&Method::DELETE, None) => Failure::NoClient.answer(),
         (&Method::GET, Some(Some(found))) => state.success("client", client(&found)),
+        (&Method::GET, None) => {
+            state.success("clients", call.page(&state.roll.clients()).map(|c| client(c)).collect())
+        }
         (&Method::DELETE, Some(Some(found))) => {
             tracing::info!(client = %found.session.cid, "kicked off through the API");
             found.session.kick("kicked off through the API");
             state.done()
         }
-        (&Method::GET | &Method::DELETE, _) => Failure::NoClient.answer(),
         _ => return Call::refuse_method(),
     })
 }

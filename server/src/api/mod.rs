@@ -3,9 +3,12 @@
 //! Listening does not belong here.
 
 mod call;
+mod clusters;
+mod echo;
 mod index;
 mod lists;
 mod machine;
+mod raw;
 mod samples;
 #[cfg(test)]
 mod tests;
@@ -41,20 +44,20 @@ pub struct State {
 
 /// The API on a port of its own. Paths that it does not know are answered by the index above them, with code 0.
 pub fn router(state: State) -> Router {
-    let crossdomain = state.crossdomain();
+    let config = state.config.clone();
     let routes = routes().route("/", any(index::root)).fallback(index::root);
-    finish(routes.with_state(state), crossdomain)
+    finish(routes.with_state(state), &config)
 }
 
-/// The API on the stream port: all of it below `/api/` where both share their endpoints, else the version alone.
+/// The API on the stream port: all of it below `/api/` where both share their endpoints, else the version alone. Whoever adds
+/// the rest of the port has to [`finish`] it.
 pub fn stream_port_router(state: State) -> Router {
-    let crossdomain = state.crossdomain();
     let routes = if state.config.api_shares_http_server() {
         routes()
     } else {
         Router::new().route("/api/v1/versions", any(index::versions))
     };
-    finish(routes.with_state(state), crossdomain)
+    routes.with_state(state)
 }
 
 fn routes() -> Router<State> {
@@ -62,7 +65,11 @@ fn routes() -> Router<State> {
         .route("/api/v1/versions", any(index::versions))
         .route("/api/v1/authors", any(index::authors))
         .route("/api/v1/features", any(index::features))
-        .route("/api/v1/raw", any(index::raw))
+        .route("/api/v1/raw", any(raw::raw))
+        .route("/api/v1/clusters", any(clusters::clusters))
+        .route("/api/v1/tests/requests", any(echo::requests))
+        .route("/api/v1/tests/errors", any(echo::errors))
+        .route(echo::REDIRECTS, any(echo::redirects))
         .route("/api/v1/summaries", any(machine::summaries))
         .route("/api/v1/rusages", any(machine::rusages))
         .route("/api/v1/self_proc_stats", any(machine::self_proc_stats))
@@ -81,10 +88,6 @@ fn routes() -> Router<State> {
 }
 
 impl State {
-    fn crossdomain(&self) -> bool {
-        self.config.http_server.as_ref().is_none_or(|http| http.crossdomain)
-    }
-
     /// Success: what every answer says, and `value` under `key`.
     fn success(&self, key: &str, value: Value) -> Value {
         let Identity { server, service, pid, .. } = &*self.identity;
@@ -101,6 +104,8 @@ impl State {
 /// Failures by SRS's number.
 #[derive(Clone, Copy)]
 enum Failure {
+    Test = 100,
+    NoSuchRpc = 1060,
     RawDisabled = 1061,
     NoVhost = 2014,
     NoStream = 2048,
@@ -111,7 +116,9 @@ enum Failure {
 impl Failure {
     fn answer(self) -> Value {
         let message = match self {
-            Self::RawDisabled => "the raw API is not offered, except for rpc=raw",
+            Self::Test => "you have asked for an error",
+            Self::NoSuchRpc => "`rpc` may be raw, reload or reload-fetch",
+            Self::RawDisabled => "this is off: see `http_api { raw_api { … } }` in the configuration",
             Self::NoVhost => "no vhost has this id; see /api/v1/vhosts/",
             Self::NoStream => "no stream has this id; see /api/v1/streams/",
             Self::NoClient => "no client has this id; see /api/v1/clients/",

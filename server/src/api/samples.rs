@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use nix::ifaddrs::getifaddrs;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
 use nix::sys::resource::{UsageWho, getrusage};
 use parking_lot::Mutex;
@@ -19,7 +19,6 @@ use serde_json::{Map, Value};
 use tokio::time::MissedTickBehavior;
 
 use super::State;
-use crate::session::WINDOW;
 
 /// The newest figures.
 #[derive(Debug, Default)]
@@ -61,12 +60,20 @@ pub(super) struct Sample<T> {
 }
 
 /// `/proc/self/stat`, by the names of its columns.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Process {
-    /// 1 is one core.
+    /// All threads together; 1 is one core.
     pub(super) percent: f64,
     #[serde(flatten)]
     pub(super) columns: Map<String, Value>,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        let zero = |name| if matches!(name, "comm" | "state") { "".into() } else { 0.into() };
+        let columns = COLUMNS.iter().map(|&name| (name.to_owned(), zero(name))).collect();
+        Self { percent: 0.0, columns }
+    }
 }
 
 /// The first line of `/proc/stat`, in ticks.
@@ -146,7 +153,7 @@ pub(super) struct Disk {
     pub(super) read: u64,
     /// KB/s of the machine.
     pub(super) written: u64,
-    /// Share of time in which the configured devices were busy.
+    /// Share of time in which the configured devices were busy, on average.
     pub(super) busy: f64,
 }
 
@@ -189,7 +196,7 @@ impl Samples {
 }
 
 /// Keeps [`State::samples`] and the bit rates of [`State::roll`] up to date, for ever. Reads for well below a millisecond
-/// each second.
+/// each second. With `stats.enabled off`, most is read at the start only, and rates stay 0.
 pub async fn run_samplers(state: State) {
     let mut every = tokio::time::interval(Duration::from_secs(1));
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -197,11 +204,17 @@ pub async fn run_samplers(state: State) {
     for second in 0u64.. {
         every.tick().await;
         let all = state.config.stats.enabled;
-        meter.read(&state.samples, |period| (all || period == 1) && second.is_multiple_of(period));
-        if second > 0 && second.is_multiple_of(WINDOW.as_secs()) {
-            state.roll.turn_window();
+        meter.read(&state.samples, |period| is_due(all, period, second));
+        if all && is_due(all, 3, second) {
+            state.roll.sample_rates(Instant::now());
         }
     }
+}
+
+/// Whether what is read every `period` seconds is read in this second: all of it at first, and later, unless `all` is wanted, only
+/// what is read each second.
+fn is_due(all: bool, period: u64, second: u64) -> bool {
+    second == 0 || period == 1 || (all && second.is_multiple_of(period))
 }
 
 /// Reads, and remembers what rates are made of.
@@ -218,7 +231,9 @@ struct Meter {
 struct DiskCounts {
     read: u64,
     written: u64,
+    /// Of the configured devices that exist, together.
     busy: u64,
+    devices: usize,
 }
 
 impl Meter {
@@ -254,11 +269,9 @@ impl Meter {
             rate(seconds, now - then)
         });
         let comm = format!("({})", stat.comm);
-        let mut columns = match serde_json::to_value(stat)? {
-            // Those further back tell where things lie in memory, and no client of SRS's API knows them.
-            Value::Object(columns) => columns.into_iter().take(COLUMNS).collect(),
-            _ => Map::new(),
-        };
+        let mut columns = Process::default().columns;
+        let mut all = serde_json::to_value(stat)?;
+        columns.iter_mut().for_each(|(name, value)| *value = all[name.as_str()].take());
         columns.insert("comm".into(), comm.into());
         Ok(Process { percent, columns })
     }
@@ -290,27 +303,77 @@ impl Meter {
         let Some((then, before)) = self.disk.replace((now, counts)) else { return Ok(Disk::default()) };
         let elapsed = now - then;
         let per_second = |now: u64, before: u64| rate(now.saturating_sub(before) as f64, elapsed);
+        // A device may have been unplugged.
+        let devices = counts.devices.min(before.devices).max(1) as f64;
         Ok(Disk {
             read: per_second(counts.read, before.read) as u64,
             written: per_second(counts.written, before.written) as u64,
-            busy: (per_second(counts.busy, before.busy) / 1000.0 / self.disks.len().max(1) as f64).min(1.0),
+            busy: (per_second(counts.busy, before.busy) / 1000.0 / devices).min(1.0),
         })
     }
 
     fn disk_counts(&self) -> io::Result<DiskCounts> {
         let vmstat = procfs::vmstat().map_err(io::Error::other)?;
         let paged = |name: &str| vmstat.get(name).and_then(|&kb| u64::try_from(kb).ok()).unwrap_or(0);
-        let mut busy = 0;
+        let mut counts = DiskCounts { read: paged("pgpgin"), written: paged("pgpgout"), busy: 0, devices: 0 };
         if !self.disks.is_empty() {
             let all = procfs::diskstats().map_err(io::Error::other)?;
-            busy = all.iter().filter(|d| self.disks.contains(&d.name)).map(|d| d.time_in_progress).sum();
+            for disk in all.iter().filter(|disk| self.disks.contains(&disk.name)) {
+                counts.busy += disk.time_in_progress;
+                counts.devices += 1;
+            }
         }
-        Ok(DiskCounts { read: paged("pgpgin"), written: paged("pgpgout"), busy })
+        Ok(counts)
     }
 }
 
-/// Columns of `/proc/self/stat` up to `cguest_time`.
-const COLUMNS: usize = 44;
+/// Columns of `/proc/self/stat`. Those further back tell where things lie in memory, and no client of SRS's API knows them.
+const COLUMNS: [&str; 44] = [
+    "pid",
+    "comm",
+    "state",
+    "ppid",
+    "pgrp",
+    "session",
+    "tty_nr",
+    "tpgid",
+    "flags",
+    "minflt",
+    "cminflt",
+    "majflt",
+    "cmajflt",
+    "utime",
+    "stime",
+    "cutime",
+    "cstime",
+    "priority",
+    "nice",
+    "num_threads",
+    "itrealvalue",
+    "starttime",
+    "vsize",
+    "rss",
+    "rsslim",
+    "startcode",
+    "endcode",
+    "startstack",
+    "kstkesp",
+    "kstkeip",
+    "signal",
+    "blocked",
+    "sigignore",
+    "sigcatch",
+    "wchan",
+    "nswap",
+    "cnswap",
+    "exit_signal",
+    "processor",
+    "rt_priority",
+    "policy",
+    "delayacct_blkio_ticks",
+    "guest_time",
+    "cguest_time",
+];
 
 fn keep<T>(place: &mut Option<Sample<T>>, read: io::Result<T>) {
     match read {
@@ -404,10 +467,7 @@ fn network() -> io::Result<Network> {
     let mut network = Network::default();
     let mut addresses: Vec<(String, bool)> = Vec::new();
     for interface in getifaddrs()? {
-        let Some(address) = interface.address else { continue };
-        let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
-        let v6 = address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip()));
-        if let Some(ip) = v4.or(v6) {
+        if let Some(ip) = address(&interface) {
             let public = !interface.flags.contains(InterfaceFlags::IFF_LOOPBACK) && is_public(ip);
             addresses.push((interface.interface_name, public));
         }
@@ -424,7 +484,15 @@ fn network() -> io::Result<Network> {
     Ok(network)
 }
 
-fn is_public(ip: IpAddr) -> bool {
+/// The IP address of an interface; an interface with several is told several times.
+pub(super) fn address(interface: &InterfaceAddress) -> Option<IpAddr> {
+    let address = interface.address.as_ref()?;
+    let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+}
+
+/// The whole internet may know this address.
+pub(super) fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified()),
         IpAddr::V6(ip) => {
@@ -496,6 +564,73 @@ mod tests {
         assert!(figures.process.unwrap().value.percent > 0.1);
         let machine = figures.processors.unwrap().value.percent;
         assert!(machine > 0.0 && machine <= 1.0, "{machine}");
+    }
+
+    #[test]
+    fn work_of_all_threads_counts() {
+        let samples = Samples::default();
+        let mut meter = Meter::default();
+        let cpu = || rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        meter.read(&samples, |period| period == 1);
+        let (start, before) = (Instant::now(), cpu());
+        let work = || while start.elapsed() < Duration::from_millis(600) {};
+        std::thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(work))));
+        let (passed, after) = (start.elapsed(), cpu());
+        meter.read(&samples, |period| period == 1);
+        let seconds = (after.tv_sec - before.tv_sec) as f64 + (after.tv_nsec - before.tv_nsec) as f64 / 1e9;
+        let want = seconds / passed.as_secs_f64();
+        let percent = samples.figures().process.unwrap().value.percent;
+        // The kernel counts in hundredths of a second, and other tests run in this process.
+        assert!((percent - want).abs() < 0.1 + want * 0.1, "{percent}, not {want}");
+    }
+
+    #[test]
+    fn columns_are_those_of_the_kernel() {
+        let samples = Samples::default();
+        Meter::default().read(&samples, |period| period == 1);
+        let columns = samples.figures().process.unwrap().value.columns;
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let (comm, rest) = stat.rsplit_once(')').unwrap();
+        assert_eq!(columns["comm"], comm.split_once(' ').unwrap().1.to_owned() + ")");
+        let rest: Vec<_> = rest.split_whitespace().collect();
+        let steady =
+            ["ppid", "pgrp", "session", "starttime", "startcode", "exit_signal", "policy", "nice", "flags"];
+        for (name, text) in columns.iter().skip(2).zip(&rest) {
+            assert!(!name.1.is_null(), "{} is missing", name.0);
+            if steady.contains(&name.0.as_str()) {
+                assert_eq!(name.1.to_string(), **text, "{}", name.0);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_read_when() {
+        let read = |all, second| [1, 3, 6, 9].map(|period| is_due(all, period, second));
+        assert_eq!([read(true, 0), read(false, 0)], [[true; 4]; 2]);
+        assert_eq!(read(true, 3), [true, true, false, false]);
+        assert_eq!(read(true, 6), [true, true, true, false]);
+        assert_eq!(read(true, 18), [true; 4]);
+        assert_eq!([read(false, 3), read(false, 18)], [[true, false, false, false]; 2]);
+    }
+
+    #[test]
+    fn configured_disks_are_watched() {
+        // Those of this machine, if it has any, and one that it has not.
+        let disks = procfs::diskstats().unwrap_or_default().into_iter().map(|disk| disk.name);
+        let disks: Vec<_> = disks.chain(["none0".to_owned()]).collect();
+        let meter = Meter { disks: disks.clone(), ..Meter::default() };
+        let counts = meter.disk_counts().unwrap();
+        assert_eq!(counts.devices, disks.len() - 1);
+        assert_eq!(Meter::default().disk_counts().unwrap().busy, 0);
+        let mut meter = meter;
+        let samples = Samples::default();
+        meter.read(&samples, |period| period == 6);
+        // As if they had been busy for half of the last second.
+        let before = DiskCounts { busy: counts.busy.saturating_sub(500 * counts.devices as u64), ..counts };
+        meter.disk = Some((Instant::now() - Duration::from_secs(1), before));
+        meter.read(&samples, |period| period == 6);
+        let busy = samples.figures().disk.unwrap().value.busy;
+        assert!(counts.devices == 0 || (0.3..=1.0).contains(&busy), "{busy}");
     }
 
     #[test]

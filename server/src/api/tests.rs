@@ -2,12 +2,15 @@
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use media::codec::{Codec, aac, h264};
 use media::{Dialect, Track, TrackId, Tracks};
 use tower::ServiceExt;
 
 use super::*;
 use crate::config::Environment;
+use crate::config::directives::{self, Status};
 use crate::gate::{Ask, Playing, Publishing};
 use crate::session::{Kind, Session};
 
@@ -46,6 +49,11 @@ impl Server {
         )
     }
 
+    /// With these blocks besides the usual.
+    fn beside(blocks: &str) -> Self {
+        Self::with(&format!("listen 1935; {blocks} vhost __defaultVhost__ {{ }}"))
+    }
+
     fn with(config: &str) -> Self {
         let config = Config::parse("test.conf", config.as_bytes(), &Environment::default()).unwrap();
         let (config, roll) = (Arc::new(config), Arc::new(Roll::default()));
@@ -74,7 +82,8 @@ impl Server {
 
     async fn get(&self, uri: &str) -> Value {
         let json = self.ask("GET", uri).await.json();
-        if json["code"] == 0 && json.get("http_api").is_none() {
+        let is_plain = ["/api/v1/raw", "/api/v1/clusters"].iter().any(|path| uri.starts_with(path));
+        if json["code"] == 0 && !is_plain {
             check(&json, "code int, server str, service str, pid str");
             assert_eq!((&json["server"], &json["pid"]), (&json!("vid-3k81z07"), &json!("4711")));
         }
@@ -138,12 +147,22 @@ fn keys(value: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn indexes() {
     let server = Server::new();
-    check(&server.get("/").await, "urls.api str");
+    check(
+        &server.get("/").await,
+        "urls.api str, urls.rtc.v1.play str, urls.rtc.v1.publish str, urls.rtc.v1.nack str",
+    );
     check(&server.get("/api/").await, "urls.v1 str");
     let v1 = server.get("/api/v1/").await;
+    assert_eq!(
+        keys(&v1["urls"]).join(" "),
+        "versions summaries rusages self_proc_stats system_proc_stats meminfos authors features requests vhosts streams clients \
+         raw clusters perf tcmalloc tests"
+    );
+    assert_eq!(keys(&v1["urls"]["tests"]), ["requests", "errors", "redirects", "[vhost]"]);
+    // Some keys are nothing but keys in a default SRS, too.
     for key in keys(&v1["urls"]) {
-        let answer = server.get(&format!("/api/v1/{key}")).await;
-        assert_ne!(answer["urls"], v1["urls"], "/api/v1/{key} has no route");
+        let is_there = server.ask("GET", &format!("/api/v1/{key}")).await.json()["urls"] != v1["urls"];
+        assert_eq!(is_there, !["requests", "perf", "tcmalloc", "tests"].contains(&key), "{key}");
     }
     for (path, same_as) in [
         ("/foo", "/"),
@@ -153,6 +172,8 @@ async fn indexes() {
         ("/api/v1", "/api/v1/"),
         ("/api/v1/foo/bar", "/api/v1/"),
         ("/api/v1/versions/x", "/api/v1/"),
+        ("/api/v1/tests/x", "/api/v1/"),
+        ("/api/v1/tcmalloc?page=summary", "/api/v1/"),
         ("/api/v1/streams", "/api/v1/streams/"),
     ] {
         assert_eq!(server.get(path).await, server.get(same_as).await, "{path}");
@@ -251,6 +272,22 @@ async fn figures_of_the_machine() {
 }
 
 #[tokio::test]
+async fn before_the_first_samples_all_fields_are_there() {
+    let (before, after) = (Server::new(), Server::new());
+    let sampling = tokio::spawn(run_samplers(after.state.clone()));
+    while after.get("/api/v1/summaries").await["data"]["ok"] == false {
+        tokio::task::yield_now().await;
+    }
+    sampling.abort();
+    for path in ["rusages", "self_proc_stats", "system_proc_stats", "meminfos"] {
+        let [before, after] =
+            [before.get(&format!("/api/v1/{path}")).await, after.get(&format!("/api/v1/{path}")).await];
+        assert_eq!((&before["data"]["ok"], &after["data"]["ok"]), (&json!(false), &json!(true)));
+        assert_eq!(keys(&before["data"]), keys(&after["data"]), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn what_it_is() {
     let server = Server::new();
     check(&server.get("/api/v1/authors").await, "data.license str, data.contributors str");
@@ -262,14 +299,174 @@ async fn what_it_is() {
         "ssl bool, hls bool, hds bool, callback bool, api bool, httpd bool, dvr bool, transcode bool, ingest bool, stat bool, \
          caster bool, complex_send bool, tcp_nodelay bool, so_sendbuf bool, mr bool",
     );
-    let raw = server.get("/api/v1/raw?rpc=raw").await;
-    check(
-        &raw["http_api"],
-        "enabled bool, listen str, crossdomain bool, raw_api.enabled bool, raw_api.allow_reload bool, raw_api.allow_query bool, \
-         raw_api.allow_update bool",
+    // What the configuration refuses is not there, and the other way round.
+    for (name, path) in [("hls", "vhost.hls"), ("dvr", "vhost.dvr"), ("callback", "vhost.http_hooks")] {
+        let built = directives::find(path).unwrap().status == Status::Built;
+        assert_eq!(features["features"][name], built, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn raw() {
+    let off = Server::new();
+    let on = Server::beside(
+        "http_api { enabled on; listen 127.0.0.1:85; crossdomain off; raw_api { enabled on; } }",
     );
-    assert_eq!((keys(&raw), &raw["http_api"]["listen"]), (vec!["code", "http_api"], &json!("1985")));
-    assert_eq!(server.get("/api/v1/raw?rpc=reload").await["code"], 1061);
+    let settings = |enabled, listen: &str, crossdomain, raw| {
+        let raw_api =
+            json!({ "enabled": raw, "allow_reload": false, "allow_query": false, "allow_update": false });
+        let api =
+            json!({ "enabled": enabled, "listen": listen, "crossdomain": crossdomain, "raw_api": raw_api });
+        json!({ "code": 0, "http_api": api })
+    };
+    assert_eq!(off.get("/api/v1/raw?rpc=raw").await, settings(true, "1985", true, false));
+    assert_eq!(on.get("/api/v1/raw?rpc=raw").await, settings(true, "127.0.0.1:85", false, true));
+    let text = off.ask("GET", "/api/v1/raw?rpc=raw").await.body;
+    assert!(text.starts_with(
+        r#"{"code":0,"http_api":{"enabled":true,"listen":"1985","crossdomain":true,"raw_api":{"#
+    ));
+
+    for query in ["", "?rpc=", "?rpc=query", "?rpc=update", "?rpc=reload", "?rpc=reload-fetch", "?RPC=raw"] {
+        let refused = off.get(&format!("/api/v1/raw{query}")).await;
+        assert_eq!((keys(&refused), &refused["code"]), (vec!["code", "message"], &json!(1061)), "{query}");
+    }
+    for (query, code) in
+        [("", 1060), ("rpc=", 1060), ("rpc=query", 1060), ("rpc=update", 1060), ("rpc=reload", 1061)]
+    {
+        let refused = on.get(&format!("/api/v1/raw?{query}")).await;
+        assert_eq!((keys(&refused), &refused["code"]), (vec!["code", "message"], &json!(code)), "{query}");
+    }
+    let fetched = on.ask("POST", "/api/v1/raw?rpc=reload-fetch").await.body;
+    assert_eq!(fetched, r#"{"code":0,"data":{"err":0,"msg":"Success","state":0,"rid":""}}"#);
+}
+
+#[tokio::test]
+async fn clusters() {
+    let server = Server::with(
+        "listen 1936; http_api { enabled on; listen 2985; } vhost __defaultVhost__ { } vhost x.test { } vhost off.test { enabled off; }",
+    );
+    let asked = "ip=198.51.100.7&vhost=x.test&app=live&stream=cam1&coworker=203.0.113.9:85";
+    let ask = async |query: &str| server.ask("POST", &format!("/api/v1/clusters?{query}")).await.body;
+    let query = r#"{"ip":"198.51.100.7","vhost":"x.test","app":"live","stream":"cam1"}"#;
+    let nobody = format!(r#"{{"code":0,"data":{{"query":{query},"origin":null}}}}"#);
+    assert_eq!(ask(asked).await, nobody);
+
+    let (publishing, _playing) = server.live("x.test", "cam1").await;
+    let _other = server.live("", "cam2").await;
+    let origin = r#"{"ip":"203.0.113.9","port":1936,"vhost":"x.test","api":"203.0.113.9:2985","routers":["203.0.113.9:2985"]}"#;
+    assert_eq!(ask(asked).await, format!(r#"{{"code":0,"data":{{"query":{query},"origin":{origin}}}}}"#));
+    let origin = async |query: &str| -> Value {
+        serde_json::from_str::<Value>(&ask(query).await).unwrap()["data"]["origin"].take()
+    };
+    for stranger in ["cam2", "cam", "CAM1", ""] {
+        assert_eq!(origin(&format!("vhost=x.test&app=live&stream={stranger}")).await, Value::Null);
+    }
+    assert_eq!(origin("vhost=off.test&app=live&stream=cam1").await, Value::Null);
+    assert_eq!(origin("").await, Value::Null);
+    // A vhost that is not configured is the default one.
+    let other = origin("vhost=unknown.test&app=live&stream=cam2&coworker=[2001:db8::1]:1985").await;
+    assert_eq!((&other["vhost"], &other["ip"]), (&json!("__defaultVhost__"), &json!("2001:db8::1")));
+    assert_eq!(other["routers"], json!(["[2001:db8::1]:2985"]));
+    // Without a coworker, the machine's own address has to do.
+    let own = origin("app=live&stream=cam2").await;
+    let own_ip = own["ip"].as_str().unwrap();
+    assert!(!own_ip.is_empty() && own_ip != "0.0.0.0", "{own}");
+
+    // Who only plays, or has stopped to publish, is no origin.
+    drop(publishing);
+    assert_eq!(ask(asked).await, nobody);
+}
+
+#[tokio::test]
+async fn an_origin_that_listens_on_one_address() {
+    let server = Server::with(
+        "listen 192.0.2.5:1935; http_api { enabled on; listen 192.0.2.6:1985; } vhost __defaultVhost__ { }",
+    );
+    let _live = server.live("", "cam1").await;
+    let answer = server.get("/api/v1/clusters?app=live&stream=cam1&coworker=203.0.113.9:1985").await;
+    let origin = &answer["data"]["origin"];
+    assert_eq!((&origin["ip"], &origin["api"]), (&json!("192.0.2.5"), &json!("192.0.2.6:1985")));
+
+    let server = Server::with("listen 127.0.0.1:1935; vhost __defaultVhost__ { }");
+    let _live = server.live("", "cam1").await;
+    let answer = server.get("/api/v1/clusters?app=live&stream=cam1&coworker=203.0.113.9:1985").await;
+    let origin = &answer["data"]["origin"];
+    assert_eq!((&origin["ip"], &origin["api"]), (&json!("203.0.113.9"), &json!("203.0.113.9:1985")));
+}
+
+#[tokio::test]
+async fn answers_for_testers() {
+    let server = Server::new();
+    let request = Request::post("/api/v1/tests/requests?a=b").header("Host", "media.test:1985");
+    let answer = server.send(request.body(Body::from("x")).unwrap()).await.json();
+    check(&answer, "code int, server str, service str, pid str, data.headers.time int");
+    let data = &answer["data"];
+    assert_eq!(keys(data), ["uri", "path", "METHOD", "headers"]);
+    assert_eq!(keys(&data["headers"]), ["sigature", "version", "link", "time"]);
+    let path = "/api/v1/tests/requests";
+    assert_eq!(
+        (&data["uri"], &data["path"], &data["METHOD"]),
+        (&json!(format!("http://media.test{path}")), &json!(path), &json!("POST"))
+    );
+    let jsonp = server.ask("GET", "/api/v1/tests/requests?callback=cb&method=PUT&vhost=v.test").await.body;
+    assert!(jsonp.starts_with("cb({") && jsonp.contains(r#""METHOD":"PUT""#), "{jsonp}");
+    assert!(jsonp.contains(r#""uri":"http://v.test/api/v1/tests/requests""#), "{jsonp}");
+
+    let request = Request::get("/api/v1/tests/errors").header("Host", "error.srs.com:1985");
+    for request in [request, Request::put("/api/v1/tests/errors")] {
+        let error = server.send(request.body(Body::empty()).unwrap()).await.json();
+        assert_eq!((keys(&error), &error["code"]), (vec!["code", "message"], &json!(100)));
+    }
+    for query in ["", "?callback=cb&x=1"] {
+        let answer = server.ask("GET", &format!("/api/v1/tests/redirects{query}")).await;
+        let location = format!("/api/v1/tests/errors{query}");
+        assert_eq!(answer.status, StatusCode::MOVED_PERMANENTLY);
+        assert_eq!(
+            (answer.header("location"), answer.header("content-type")),
+            (&*location, "text/plain; charset=utf-8")
+        );
+        assert_eq!(answer.body, format!("Redirect to {location}"));
+    }
+}
+
+#[tokio::test]
+async fn strangers_are_asked_who_they_are() {
+    let blocks = "http_api { enabled on; auth { enabled on; username admin; password s3cret; } } http_server { enabled on; }";
+    let mut server = Server::beside(blocks);
+    let ask = async |server: &Server, method: &str, uri: &str, pair: &str| {
+        let mut request = Request::builder().method(method).uri(uri).header("Origin", "http://a");
+        if !pair.is_empty() {
+            request = request.header("Authorization", format!("Basic {}", BASE64.encode(pair)));
+        }
+        server.send(request.body(Body::empty()).unwrap()).await
+    };
+    for port in ["API", "stream"] {
+        for (method, uri) in [
+            ("GET", "/api/v1/versions"),
+            ("POST", "/api/v1/versions"),
+            ("GET", "/api/v1/versions?callback=cb"),
+            ("GET", "/api/v1/clients/x?callback=cb&method=DELETE"),
+            ("DELETE", "/api/v1/clients/x"),
+            ("GET", "/live/api/cam.flv"),
+            ("GET", "/api"),
+        ] {
+            for pair in ["", "admin:wrong", "admin:s3cret:"] {
+                let answer = ask(&server, method, uri, pair).await;
+                assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{port}: {method} {uri} {pair}");
+                assert_eq!(answer.header("www-authenticate"), r#"Basic realm="oxcast""#);
+                assert_eq!(answer.header("access-control-allow-origin"), "*");
+                assert!(!answer.body.is_empty() && !answer.body.starts_with("cb("), "{}", answer.body);
+            }
+            assert_ne!(ask(&server, method, uri, "admin:s3cret").await.status, StatusCode::UNAUTHORIZED);
+        }
+        let options = ask(&server, "OPTIONS", "/api/v1/clients/", "").await;
+        assert_eq!((options.status, options.header("access-control-allow-headers")), (StatusCode::OK, "*"));
+        for open in ["/", "/console/", "/metrics", "/rtc/v1/play/"] {
+            assert_ne!(ask(&server, "GET", open, "").await.status, StatusCode::UNAUTHORIZED, "{open}");
+        }
+        assert_eq!(ask(&server, "GET", "/api/v1/versions", "admin:s3cret").await.json()["code"], 0);
+        server.router = finish(stream_port_router(server.state.clone()), &server.state.config);
+    }
 }
 
 #[tokio::test]
@@ -298,9 +495,21 @@ async fn vhosts() {
     let id = all[1]["id"].as_str().unwrap();
     let one = server.get(&format!("/api/v1/vhosts/{id}")).await["vhost"].take();
     assert_eq!((&one["id"], &one["clients"], &one["recv_bytes"]), (&json!(id), &json!(0), &json!(4_000_000)));
+    assert_eq!(one["hls"], json!({ "enabled": false }));
     let unknown = server.get("/api/v1/vhosts/vid-0000000").await;
     assert_eq!(unknown["code"], 2014);
     check(&unknown, "message str");
+}
+
+#[tokio::test]
+async fn vhosts_tell_how_long_segments_are() {
+    let server = Server::with(
+        "listen 1935; vhost a.test { hls { enabled on; hls_fragment 2.5; } } vhost b.test { hls { enabled off; hls_fragment 3; } }",
+    );
+    let _live = (server.live("a.test", "x").await, server.live("b.test", "x").await);
+    let text = server.ask("GET", "/api/v1/vhosts/").await.body;
+    assert!(text.contains(r#""hls":{"enabled":true,"fragment":2.50}}"#), "{text}");
+    assert!(text.contains(r#""hls":{"enabled":false}}"#), "{text}");
 }
 
 #[tokio::test]
@@ -319,13 +528,18 @@ async fn streams() {
     assert_eq!(stream["vhost"], vhosts["vhosts"][0]["id"]);
 
     publishing.tracks(h264_and_aac());
-    server.state.roll.turn_window();
+    server.state.roll.sample_rates(std::time::Instant::now() + std::time::Duration::from_secs(30));
     let id = stream["id"].as_str().unwrap();
     let stream = server.get(&format!("/api/v1/streams/{id}")).await["stream"].take();
     let video = json!({ "codec": "H264", "profile": "High", "level": "3.1", "width": 1280, "height": 720 });
     let audio = json!({ "codec": "AAC", "sample_rate": 48000, "channel": 2, "profile": "LC" });
     assert_eq!((&stream["video"], &stream["audio"]), (&video, &audio));
-    assert_eq!(stream["kbps"], json!({ "recv_30s": 1066, "send_30s": 2133 }));
+    let kbps = |name: &str| stream["kbps"][name].as_i64().unwrap();
+    // The window is a little longer than 30 s, as it began with the stream.
+    assert!(
+        (1060..=1066).contains(&kbps("recv_30s")) && (2120..=2133).contains(&kbps("send_30s")),
+        "{stream}"
+    );
 
     drop(publishing);
     let stream = server.get(&format!("/api/v1/streams/{id}")).await["stream"].take();
@@ -448,13 +662,20 @@ async fn jsonp() {
 #[tokio::test]
 async fn methods_that_make_no_sense() {
     let server = Server::new();
+    let _live = server.live("", "cam1").await;
+    let first = async |list: &str| {
+        let all = server.get(&format!("/api/v1/{list}/")).await;
+        format!("{list}/{}", all[list][0]["id"].as_str().unwrap())
+    };
+    let (vhost, stream, client) = (first("vhosts").await, first("streams").await, first("clients").await);
     for (method, path) in [
         ("DELETE", "vhosts/"),
-        ("POST", "vhosts/x"),
-        ("DELETE", "streams/x"),
+        ("POST", &*vhost),
+        ("DELETE", &*stream),
         ("PUT", "streams/"),
         ("POST", "clients/"),
-        ("PUT", "clients/x"),
+        ("PATCH", "clients/"),
+        ("PUT", &*client),
     ] {
         let answer = server.ask(method, &format!("/api/v1/{path}")).await;
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
@@ -463,6 +684,20 @@ async fn methods_that_make_no_sense() {
             ("Method Not Allowed", "text/plain; charset=utf-8")
         );
     }
+    // Who is not there is not there for any method.
+    for (path, code) in [("vhosts/x", 2014), ("streams/x", 2048), ("clients/x", 2049)] {
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            let answer = server.ask(method, &format!("/api/v1/{path}")).await.json();
+            assert_eq!(
+                (keys(&answer), &answer["code"]),
+                (vec!["code", "message"], &json!(code)),
+                "{method} {path}"
+            );
+        }
+    }
+    let head = server.ask("HEAD", "/api/v1/clients/").await;
+    assert_eq!((head.status, head.body.as_str()), (StatusCode::OK, ""));
+    assert!(head.header("content-length").parse::<u32>().unwrap() > 100);
 }
 
 #[tokio::test]

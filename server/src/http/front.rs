@@ -20,11 +20,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower::ServiceExt;
 use tracing::{info, warn};
 
+use super::Guard;
+use crate::config::Config;
 use crate::session::Session;
 
 /// What the connections to a port share.
 pub struct Front {
     router: Router,
+    guard: Guard,
     max_connections: u32,
 }
 
@@ -45,18 +48,19 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 pub const MAX_HEAD: usize = 16 << 10;
 
 impl Front {
-    /// Answers by `router`. `max_connections` is what those are told who come when the server is `full`.
-    pub fn new(router: Router, max_connections: u32) -> Self {
-        Self { router, max_connections }
+    /// Answers by `router`, which [`finish`](super::finish) has gone over.
+    pub fn new(router: Router, config: &Config) -> Self {
+        Self { router, guard: Guard::new(config), max_connections: config.max_connections }
     }
 
-    /// Serves requests until the connection ends, or one comes that somebody `wants` for himself. Handlers find the
-    /// `Arc<Session>` of the connection among the extensions of the request.
+    /// Serves requests until the connection ends, or one comes that somebody `wants` for himself and may have. Handlers find
+    /// the `Arc<Session>` of the connection among the extensions of the request. Who comes when the server is `full` is told so.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
         session: &Arc<Session>,
         full: bool,
+        closing: impl Future<Output = ()>,
         wants: impl Fn(&Request<Incoming>) -> bool,
     ) -> Option<Taken<S>> {
         let taken: RefCell<Option<Request<()>>> = RefCell::new(None);
@@ -73,7 +77,7 @@ impl Front {
                     warn!("client refused: max_connections {limit} reached, peer={}", session.peer);
                     return Ok(busy(limit));
                 }
-                if wants(&request) {
+                if !is_ours(request.uri().path()) && wants(&request) && self.guard.admits(&request) {
                     *taken.borrow_mut() = Some(request.map(drop));
                     return pending().await;
                 }
@@ -85,10 +89,16 @@ impl Front {
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD)
             .serve_connection(TokioIo::new(stream), answer);
-        let mut serving = pin!(Some(serving));
+        let (mut serving, mut closing) = (pin!(Some(serving)), pin!(Some(closing)));
         let ended = poll_fn(|cx| {
-            let Some(serving) = serving.as_mut().as_pin_mut() else { return Poll::Ready(Ok(())) };
-            let polled = serving.get_mut().poll_without_shutdown(cx);
+            let Some(mut serving) = serving.as_mut().as_pin_mut() else { return Poll::Ready(Ok(())) };
+            let mut polled = serving.poll_without_shutdown(cx);
+            // A request that has arrived is answered, so the end comes second.
+            if polled.is_pending() && closing.as_mut().as_pin_mut().is_some_and(|c| c.poll(cx).is_ready()) {
+                closing.set(None);
+                serving.as_mut().graceful_shutdown();
+                polled = serving.poll_without_shutdown(cx);
+            }
             if taken.borrow().is_some() { Poll::Ready(Ok(())) } else { polled }
         });
         match ended.await {
@@ -103,7 +113,12 @@ impl Front {
     }
 }
 
-/// The line that operators of SRS know.
+/// The API and the console have these on every port; no stream can have such a name.
+fn is_ours(path: &str) -> bool {
+    path.starts_with("/api/") || path.starts_with("/console/")
+}
+
+/// The line that operators of SRS know. An address with a host may have a password in it, so the host stays away.
 fn tell(number: u32, session: &Session, request: &Request<Incoming>) {
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
     info!(
@@ -111,7 +126,7 @@ fn tell(number: u32, session: &Session, request: &Request<Incoming>) {
         session.peer.ip(),
         session.peer.port(),
         request.method(),
-        request.uri(),
+        request.uri().path_and_query().map_or("", |path| path.as_str()),
         length.unwrap_or("-1")
     );
 }

@@ -1,12 +1,18 @@
 //! What is the same for every HTTP answer, be it of the API or of the stream port: the server's name, CORS, and the
-//! refusal of paths that climb.
+//! refusal of paths that climb and of strangers.
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_LENGTH, ORIGIN, SERVER};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, ORIGIN, SERVER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+
+use super::Guard;
+use crate::config::Config;
+use crate::session::Session;
 
 const CORS: [(&str, &str); 5] = [
     ("access-control-allow-origin", "*"),
@@ -16,29 +22,51 @@ const CORS: [(&str, &str); 5] = [
     ("access-control-allow-credentials", "false"),
 ];
 
-/// Gives the answers of `router` these headers. `crossdomain` allows pages from elsewhere to read them, and `OPTIONS` on
-/// any path. A URL with `..` is a bad request.
-pub fn finish(router: Router, crossdomain: bool) -> Router {
-    router.layer(middleware::from_fn_with_state(crossdomain, around))
+/// What the configuration says about all answers.
+struct Manners {
+    crossdomain: bool,
+    guard: Guard,
 }
 
-async fn around(State(crossdomain): State<bool>, request: Request, next: Next) -> Response {
+/// Gives the answers of `router` these headers. With `http_server.crossdomain`, pages from elsewhere may read them, and use
+/// `OPTIONS` on any path. A URL with `..` is a bad request. What `http_api.auth` guards needs a name and a password.
+pub fn finish(router: Router, config: &Config) -> Router {
+    let crossdomain = config.http_server.as_ref().is_none_or(|http| http.crossdomain);
+    let manners = Manners { crossdomain, guard: Guard::new(config) };
+    router.layer(middleware::from_fn_with_state(Arc::new(manners), around))
+}
+
+async fn around(State(manners): State<Arc<Manners>>, request: Request, next: Next) -> Response {
+    let Manners { crossdomain, guard } = &*manners;
     let asks_for_cors = request.headers().get(ORIGIN).is_some_and(|origin| !origin.is_empty());
     let climbs = request.uri().path_and_query().is_some_and(|path| path.as_str().contains(".."));
     let mut response = if request.method() == Method::OPTIONS {
-        let status = if crossdomain { StatusCode::OK } else { StatusCode::METHOD_NOT_ALLOWED };
+        let status = if *crossdomain { StatusCode::OK } else { StatusCode::METHOD_NOT_ALLOWED };
         (status, [(CONTENT_LENGTH, "0")]).into_response()
     } else if climbs {
         (StatusCode::BAD_REQUEST, "a URL must not contain `..`").into_response()
+    } else if !guard.admits(&request) {
+        ask_who(&request)
     } else {
         next.run(request).await
     };
     let headers = response.headers_mut();
     headers.insert(SERVER, HeaderValue::from_static(crate::SIGNATURE));
-    if crossdomain && asks_for_cors {
+    if *crossdomain && asks_for_cors {
         allow_all(headers);
     }
     response
+}
+
+/// Asks for a name and a password. Without a realm, browsers would not ask their user.
+fn ask_who(request: &Request) -> Response {
+    if request.headers().contains_key(AUTHORIZATION)
+        && let Some(session) = request.extensions().get::<Arc<Session>>()
+    {
+        tracing::warn!("client refused: wrong name or password, peer={}", session.peer);
+    }
+    let challenge = [(WWW_AUTHENTICATE, r#"Basic realm="oxcast""#)];
+    (StatusCode::UNAUTHORIZED, challenge, "this path needs a name and a password").into_response()
 }
 
 fn allow_all(headers: &mut HeaderMap) {

@@ -1,9 +1,13 @@
-//! What all HTTP ports share: the front that reads requests, the headers that every answer has, what a request says about
-//! vhosts, and static files. Live streams and the API are guests here and live elsewhere.
+//! What all HTTP ports share: the front that reads requests, the guard of the API, the headers that every answer has, what a
+//! request says about vhosts, and static files. Live streams and the API are guests here and live elsewhere.
 
+pub mod files;
 pub mod front;
+pub mod guard;
 pub mod headers;
 pub mod request;
 
+pub use files::Files;
 pub use front::Front;
+pub use guard::Guard;
 pub use headers::finish;

@@ -44,13 +44,18 @@ pub struct Options {
 /// The running log. Dropping it writes out what is queued; later events are lost.
 pub struct Log(Writer);
 
-/// Starts the log of this process. Daemons call it after their last fork, since the writing thread would not survive one.
+/// Starts the log of this process. Panics are logged, too, since nobody sees the standard error of a daemon.
 ///
 /// # Errors
 /// When the file cannot be opened, the thread cannot be started, or the process logs already.
 pub fn start(options: Options) -> io::Result<Log> {
     let (subscriber, log) = build(options)?;
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!("{panic}");
+        usual(panic);
+    }));
     Ok(log)
 }
 

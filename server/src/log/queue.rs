@@ -1,7 +1,7 @@
 //! The queue between those who log and the thread that writes. A full queue loses lines, and says later how many.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -156,7 +156,8 @@ impl Desk {
     /// A tank that takes nothing may take something later.
     fn lament(&self, error: &io::Error, lines: u64) {
         if self.shared.lost.fetch_add(lines, Ordering::Relaxed) == 0 {
-            eprintln!("cannot write the log: {error}");
+            // Standard error may be as broken, and `eprintln` would panic then.
+            let _ = writeln!(io::stderr(), "cannot write the log: {error}");
         }
     }
 }

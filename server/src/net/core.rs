@@ -2,9 +2,12 @@
 //! shared with another core.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -27,17 +30,19 @@ pub struct Core {
     pub relays: Relays,
     /// How long rounds of sending wait for more, where the configuration leaves it to us.
     pub merge: Cell<Duration>,
+    stage: watch::Receiver<Stage>,
     start: Instant,
     read_buffer: RefCell<Box<[u8]>>,
     write_buffer: RefCell<Vec<u8>>,
 }
 
 impl Core {
-    fn new(index: usize, start: Instant) -> Rc<Self> {
+    fn new(index: usize, start: Instant, stage: watch::Receiver<Stage>) -> Rc<Self> {
         Rc::new(Self {
             index,
             relays: Relays::default(),
             merge: Cell::default(),
+            stage,
             start,
             read_buffer: RefCell::new(vec![0; READ_SIZE].into()),
             write_buffer: RefCell::default(),
@@ -47,6 +52,13 @@ impl Core {
     /// Time since the server started.
     pub fn now(&self) -> Micros {
         Micros(self.start.elapsed().as_micros() as i64)
+    }
+
+    /// Waits until nobody new is to be let in: listeners close, and connections end after what they are at.
+    pub fn closing(&self) -> impl Future<Output = ()> + use<> {
+        let mut stage = self.stage.clone();
+        // Without its sender the server has ended.
+        async move { drop(stage.wait_for(|stage| *stage != Stage::Open).await) }
     }
 
     /// Lends the buffer into which all connections of this core read. Not to be held over an `await`.
@@ -63,17 +75,40 @@ impl Core {
         f(buffer)
     }
 
-    /// Adjusts [`Core::merge`] to how busy this core is. Runs for ever.
-    async fn watch_load(self: Rc<Self>) {
+    /// Adjusts [`Core::merge`] to how busy this core is, and tells the load of its last second. Runs for ever.
+    async fn watch_load(self: Rc<Self>, loads: Loads) {
         const EVERY: Duration = Duration::from_millis(100);
-        let (mut wall, mut busy) = (Instant::now(), thread_cpu());
+        const SECOND: usize = 10;
+        let mut past = VecDeque::from([Sample::now()]);
         loop {
             tokio::time::sleep(EVERY).await;
-            let (wall_now, busy_now) = (Instant::now(), thread_cpu());
-            let load = (busy_now - busy).as_secs_f64() / (wall_now - wall).as_secs_f64().max(1e-3);
-            (wall, busy) = (wall_now, busy_now);
-            self.merge.set(super::pace::adapt(self.merge.get(), load));
+            let now = Sample::now();
+            let (last, oldest) = (past[past.len() - 1], past[0]);
+            self.merge.set(super::pace::adapt(self.merge.get(), now.load_since(last)));
+            loads.0[self.index].store((now.load_since(oldest) * 100.0).round() as u32, Relaxed);
+            past.push_back(now);
+            if past.len() > SECOND {
+                past.pop_front();
+            }
         }
+    }
+}
+
+/// The time, and how much of it this thread has used.
+#[derive(Clone, Copy)]
+struct Sample {
+    wall: Instant,
+    busy: Duration,
+}
+
+impl Sample {
+    fn now() -> Self {
+        Self { wall: Instant::now(), busy: thread_cpu() }
+    }
+
+    /// 1 for a thread that never slept.
+    fn load_since(self, earlier: Self) -> f64 {
+        (self.busy - earlier.busy).as_secs_f64() / (self.wall - earlier.wall).as_secs_f64().max(1e-3)
     }
 }
 
@@ -82,45 +117,125 @@ fn thread_cpu() -> Duration {
     Duration::new(t.tv_sec.unsigned_abs(), t.tv_nsec.unsigned_abs() as u32)
 }
 
+/// How busy each core was in the last second, in percent.
+#[derive(Clone)]
+pub struct Loads(Arc<[AtomicU32]>);
+
+impl Loads {
+    /// The load of the busiest core in percent.
+    pub fn busiest(&self) -> u32 {
+        self.0.iter().map(|load| load.load(Relaxed)).max().unwrap_or(0)
+    }
+}
+
+/// What the cores are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// Nobody new is let in.
+    Closing,
+    Stopped,
+}
+
 /// The threads of all cores. Dropping this does not stop them; [`Cores::stop`] does.
 pub struct Cores {
     threads: Vec<JoinHandle<()>>,
-    stop: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
+    loads: Loads,
 }
 
 impl Cores {
-    /// Starts `count` cores. On each, `serve` makes the future that does all its work; it runs until the stop.
-    pub fn start<F, S>(count: usize, serve: F) -> io::Result<Self>
+    /// Starts a core for each of `parts`, which is what it alone gets. On each, `serve` makes the future that does all its
+    /// work; it runs until the stop.
+    pub fn start<P, F, S>(parts: Vec<P>, serve: F) -> io::Result<Self>
     where
-        F: Fn(Rc<Core>) -> S + Send + Clone + 'static,
+        P: Send + 'static,
+        F: Fn(Rc<Core>, P) -> S + Send + Clone + 'static,
         S: Future<Output = ()> + 'static,
     {
-        let (stop, stopped) = watch::channel(false);
+        let (stage, told) = watch::channel(Stage::Open);
+        let loads = Loads(parts.iter().map(|_| AtomicU32::new(0)).collect());
         let start = Instant::now();
         let mut threads = Vec::new();
-        for index in 0..count {
-            let (serve, mut stopped) = (serve.clone(), stopped.clone());
+        for (index, part) in parts.into_iter().enumerate() {
+            let (serve, mut told, loads) = (serve.clone(), told.clone(), loads.clone());
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             let work = move || {
                 let local = LocalSet::new();
-                let core = Core::new(index, start);
-                local.spawn_local(core.clone().watch_load());
-                local.spawn_local(serve(core));
+                let core = Core::new(index, start, told.clone());
+                local.spawn_local(core.clone().watch_load(loads));
+                local.spawn_local(serve(core, part));
                 // The sender lives as long as the server does, or has said stop.
-                let _ = runtime.block_on(local.run_until(stopped.wait_for(|stop| *stop))).is_ok();
+                let stopped = told.wait_for(|stage| *stage == Stage::Stopped);
+                let _ = runtime.block_on(local.run_until(stopped)).is_ok();
             };
             threads.push(std::thread::Builder::new().name(format!("core-{index}")).spawn(work)?);
         }
-        Ok(Self { threads, stop })
+        Ok(Self { threads, stage, loads })
+    }
+
+    /// How busy they are.
+    pub fn loads(&self) -> Loads {
+        self.loads.clone()
+    }
+
+    /// Has all cores let nobody in any more; see [`Core::closing`].
+    pub fn close(&self) {
+        self.stage.send_replace(Stage::Closing);
     }
 
     /// Stops all cores and drops every connection.
     pub fn stop(self) {
-        self.stop.send_replace(true);
+        self.stage.send_replace(Stage::Stopped);
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a core ended with a panic");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn each_core_gets_its_part_and_is_told_when_to_close() {
+        let (said, heard) = mpsc::channel();
+        let cores = Cores::start(vec!["a", "b"], move |core, part| {
+            let said = said.clone();
+            async move {
+                core.closing().await;
+                said.send((core.index, part)).unwrap();
+            }
+        })
+        .unwrap();
+        assert!(heard.try_recv().is_err());
+        cores.close();
+        let mut all: Vec<_> = (0..2).map(|_| heard.recv().unwrap()).collect();
+        all.sort_unstable();
+        assert_eq!(all, [(0, "a"), (1, "b")]);
+        cores.stop();
+    }
+
+    #[test]
+    fn the_busiest_core_is_seen() {
+        let cores = Cores::start(vec![false, true], |_, busy| async move {
+            while busy {
+                std::hint::black_box((0..100_000).sum::<u64>());
+                tokio::task::yield_now().await;
+            }
+        })
+        .unwrap();
+        let loads = cores.loads();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while loads.busiest() < 5 {
+            assert!(Instant::now() < deadline, "{}", loads.busiest());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(loads.busiest() <= 101);
+        cores.stop();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub struct Listener {
     address: SocketAddr,
     /// An IPv6 socket that serves IPv4, too.
     dual: bool,
-    /// Holds the port until the cores listen. It never listens itself, so the kernel gives it no connections.
+    /// Holds the port while this lives. It never listens itself, so the kernel gives it no connections.
     _bound: Socket,
 }
 
@@ -104,6 +105,11 @@ impl Door {
         Arc::new(Self { inside: AtomicUsize::new(0), limit })
     }
 
+    /// How many are inside.
+    pub fn inside(&self) -> usize {
+        self.inside.load(Ordering::Relaxed)
+    }
+
     /// Lets a connection in; `None` when there is no room even to refuse it with words.
     pub fn enter(self: &Arc<Self>) -> Option<Pass> {
         let before = self.inside.fetch_add(1, Ordering::Relaxed);
@@ -118,14 +124,22 @@ impl Drop for Pass {
     }
 }
 
-/// Accepts for ever; `serve` must not wait.
+/// Accepts until `closing`; the listener is closed then. `serve` must not wait.
 pub async fn accept(
     listener: TcpListener,
     door: Arc<Door>,
+    closing: impl Future<Output = ()>,
     mut serve: impl FnMut(TcpStream, SocketAddr, Pass),
 ) {
+    let mut closing = pin!(closing);
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            // Those who wait already are let in.
+            biased;
+            accepted = listener.accept() => accepted,
+            () = &mut closing => return,
+        };
+        match accepted {
             Ok((tcp, peer)) => match door.enter() {
                 Some(pass) => serve(tcp, canonical(peer), pass),
                 None => tracing::warn!("{peer}: closed, over max_connections {}", door.limit),

@@ -14,7 +14,7 @@ pub mod relays;
 pub mod tls;
 
 pub use conn::{Conn, Input};
-pub use core::{Core, Cores};
+pub use core::{Core, Cores, Loads};
 pub use delivery::Delivery;
 pub use fan::{Fan, Wire};
 pub use framing::Framing;

@@ -1,6 +1,7 @@
 //! Byte counters, and bit rates over the last complete 30 seconds.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -53,24 +54,38 @@ pub struct Kbps {
     pub sent: u64,
 }
 
-/// The rate over the last complete window; zero before the first.
-#[derive(Debug, Default)]
+/// A rate window of the API.
+const WINDOW: Duration = Duration::from_secs(30);
+
+/// The rate over the last complete window; zero before the first, which begins when this is made.
+#[derive(Debug)]
 pub struct Rate(Mutex<Window>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Window {
+    since: Instant,
     received: u64,
     sent: u64,
     kbps: Kbps,
 }
 
+impl Default for Rate {
+    fn default() -> Self {
+        Self(Mutex::new(Window { since: Instant::now(), received: 0, sent: 0, kbps: Kbps::default() }))
+    }
+}
+
 impl Rate {
-    /// Ends a window of `millis` at these byte counts.
-    pub fn turn(&self, received: u64, sent: u64, millis: u64) {
+    /// Takes the byte counts of this moment, which end the window if it has lasted for [`WINDOW`].
+    pub fn sample(&self, now: Instant, received: u64, sent: u64) {
         let window = &mut *self.0.lock();
-        let rate = |now: u64, before: u64| now.saturating_sub(before) * 8 / millis.max(1);
-        window.kbps = Kbps { received: rate(received, window.received), sent: rate(sent, window.sent) };
-        (window.received, window.sent) = (received, sent);
+        let passed = now.saturating_duration_since(window.since);
+        if passed < WINDOW {
+            return;
+        }
+        let rate = |now: u64, before: u64| now.saturating_sub(before) * 8 / passed.as_millis() as u64;
+        let kbps = Kbps { received: rate(received, window.received), sent: rate(sent, window.sent) };
+        *window = Window { since: now, received, sent, kbps };
     }
 
     /// The rate of the last window.
@@ -86,9 +101,15 @@ mod tests {
     #[test]
     fn rates_are_per_window() {
         let rate = Rate::default();
-        assert_eq!(rate.kbps(), Kbps::default());
-        rate.turn(3_750_000, 0, 30_000);
-        rate.turn(7_500_000, 375_000, 30_000);
-        assert_eq!(rate.kbps(), Kbps { received: 1000, sent: 100 });
+        let start = rate.0.lock().since;
+        let sample = |seconds, received, sent| {
+            rate.sample(start + Duration::from_secs(seconds), received, sent);
+            (rate.kbps().received, rate.kbps().sent)
+        };
+        assert_eq!(sample(29, 1_000_000, 10), (0, 0));
+        assert_eq!(sample(30, 3_750_000, 0), (1000, 0));
+        assert_eq!(sample(45, 9_000_000, 9_000_000), (1000, 0));
+        // A window that ends late is as long as it is.
+        assert_eq!(sample(62, 7_750_000, 400_000), (1000, 100));
     }
 }

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use counters::{Counters, Kbps, Rate};
-pub use roll::{Client, Entry, Roll, Seat, Stream, Totals, Vhost, WINDOW};
+pub use roll::{Client, Entry, Roll, Seat, Stream, Totals, Vhost};
 pub use status::tell as tell_status;
 
 /// The context id: 8 characters that name a connection in the log, the API and callbacks.

@@ -4,15 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hub::{Broadcast, StreamKey};
 use parking_lot::Mutex;
 
 use super::{Cid, Counters, Kbps, Kind, Rate, Session, random_vid};
-
-/// A rate window of the API.
-pub const WINDOW: Duration = Duration::from_secs(30);
 
 /// See the module.
 #[derive(Default)]
@@ -287,18 +284,17 @@ impl Roll {
         lists.clients.values().filter(|c| Arc::ptr_eq(&c.stream, stream) && !c.kind.is_publish()).count()
     }
 
-    /// Ends a rate window for everybody; to be called every [`WINDOW`].
-    pub fn turn_window(&self) {
-        let millis = WINDOW.as_millis() as u64;
+    /// Brings all rates up to date; to be called every few seconds.
+    pub fn sample_rates(&self, now: Instant) {
         for client in self.clients() {
             let (received, sent) = client.bytes();
-            client.rate.turn(received, sent, millis);
+            client.rate.sample(now, received, sent);
         }
         for (stream, totals) in self.streams() {
-            stream.rate.turn(totals.received, totals.sent, millis);
+            stream.rate.sample(now, totals.received, totals.sent);
         }
         for (vhost, totals) in self.vhosts() {
-            vhost.rate.turn(totals.received, totals.sent, millis);
+            vhost.rate.sample(now, totals.received, totals.sent);
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Setup<'a> {
     pub remux: &'a str,
     /// In `http_server`.
     pub http: &'a str,
+    /// In `http_api`.
+    pub api: &'a str,
     /// The API is on the port of the HTTP server.
     pub one_port: bool,
     /// In place of the default vhost.
@@ -53,6 +55,26 @@ pub fn oxcast() -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// Starts the binary in a directory, with a configuration if it is not empty.
+pub fn start(dir: &Path, config: &str, args: &[&str]) -> Running {
+    let mut command = oxcast();
+    command.current_dir(dir).args(args);
+    if !config.is_empty() {
+        fs::write(dir.join("oxcast.conf"), config).unwrap();
+        command.args(["-c", "oxcast.conf"]);
+    }
+    Running::start("oxcast", &mut command)
+}
+
+/// Starts it in the foreground with the log on the console, and waits until it is ready.
+pub fn ready(dir: &Path, config: &str) -> Running {
+    let running = start(dir, config, &[]);
+    let ready =
+        running.out.wait(SOON, |lines| lines.iter().any(|line| line.contains("ready on")).then_some(()));
+    assert!(ready.is_some(), "{:?}{:?}", running.out.all(), running.err.all());
+    running
 }
 
 /// A fresh directory.
@@ -113,7 +135,7 @@ impl Server {
         panic!("no free ports");
     }
 
-    fn attempt(Setup { top, vhost, remux, http: more, one_port, vhosts }: Setup<'_>) -> Option<Self> {
+    fn attempt(Setup { top, vhost, remux, http: more, api: rules, one_port, vhosts }: Setup<'_>) -> Option<Self> {
         let dir = directory();
         let [rtmp, http, api] = [(); 3].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let api = if one_port { http } else { api };
@@ -129,9 +151,10 @@ impl Server {
         let config = format!(
             "listen {rtmp};
             pid ./oxcast.pid;
+            daemon off;
             srs_log_tank console;
             http_server {{ enabled on; listen {http}; dir ./html; {more} }}
-            http_api {{ enabled on; listen {api}; }}
+            http_api {{ enabled on; listen {api}; {rules} }}
             {top}
             {vhosts}
             "

@@ -1,6 +1,8 @@
 //! End to end: the real binary on real sockets, watched by ffmpeg and by clients of our own. One module per
-//! scenario; what they share is in `harness` (the server), `tools` (ffmpeg), `client`, `peer`, `http`, `dialogue` and `media`.
+//! scenario; what they share is in `harness` (the server), `tools` (ffmpeg), `client`, `peer`, `http`, `dialogue`, `media` and
+//! `schema`.
 
+mod api_walk;
 mod attacks;
 mod audio;
 mod browser;
@@ -8,7 +10,9 @@ mod child;
 mod client;
 mod clock;
 mod codecs;
+mod daemon;
 mod dialogue;
+mod drain;
 mod figures;
 mod harness;
 mod http;
@@ -21,6 +25,7 @@ mod playback;
 mod players;
 mod process;
 mod republish;
+mod schema;
 mod semantics;
 mod slow;
 mod tools;

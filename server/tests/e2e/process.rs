@@ -1,8 +1,10 @@
 //! The process: how it starts, refuses to start, logs, and ends.
 
+use std::collections::HashMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use formats::flv::TagKind;
@@ -11,33 +13,16 @@ use rustix::process::Signal;
 
 use crate::child::Running;
 use crate::client::Client;
-use crate::harness::{SOON, Server, Setup, directory, free_port, oxcast, until};
+use crate::harness::{SOON, Server, Setup, directory, free_port, oxcast, ready, start, until};
 use crate::http::{self, Flv, Tag};
 use crate::media::{Camera, Player};
 use crate::tools::{self, LIMIT, ffmpeg, usual_clip};
 
-/// Starts the binary in a directory, with a configuration if it is not empty.
-fn start(dir: &Path, config: &str, args: &[&str]) -> Running {
-    let mut command = oxcast();
-    command.current_dir(dir).args(args);
-    if !config.is_empty() {
-        fs::write(dir.join("oxcast.conf"), config).unwrap();
-        command.args(["-c", "oxcast.conf"]);
-    }
-    Running::start("oxcast", &mut command)
-}
-
-/// Starts it, and waits until it is ready.
-fn ready(dir: &Path, config: &str) -> Running {
-    let running = start(dir, config, &[]);
-    let ready =
-        running.out.wait(SOON, |lines| lines.iter().any(|line| line.contains("ready on")).then_some(()));
-    assert!(ready.is_some(), "{:?}{:?}", running.out.all(), running.err.all());
-    running
-}
-
 fn minimal(port: u16) -> String {
-    format!("listen 127.0.0.1:{port}; pid ./oxcast.pid; srs_log_tank console; vhost __defaultVhost__ {{ }}")
+    format!(
+        "listen 127.0.0.1:{port}; daemon off; pid ./oxcast.pid; srs_log_tank console;
+        vhost __defaultVhost__ {{ }}"
+    )
 }
 
 #[test]
@@ -119,6 +104,15 @@ fn what_the_command_line_answers() {
     assert_eq!(code, Some(255));
     assert!(err.contains("nonsense"), "{err}");
     assert_eq!(answer("", &["-c", "missing.conf"]).0, Some(255));
+    fs::create_dir(dir.join("directory")).unwrap();
+    assert_eq!(answer("", &["-c", "directory"]).0, Some(18));
+    let (code, _, err) = answer(&minimal(1935).replace("./oxcast.pid", "directory"), &[]);
+    assert_eq!(code, Some(10));
+    assert!(err.contains("cannot take the pid file directory"), "{err}");
+    let (code, _, err) =
+        answer(&minimal(1935).replace("daemon off;", "daemon off; work_dir ./missing;"), &[]);
+    assert_eq!(code, Some(255));
+    assert!(err.contains("work_dir ./missing: "), "{err}");
     assert!(answer("", &["-h"]).1.contains("Usage"));
 }
 
@@ -226,6 +220,76 @@ fn the_log_file_is_opened_anew() {
     for line in has(&moved, "ready on").lines() {
         cid_of(line, running.id());
     }
+}
+
+#[test]
+fn no_line_is_lost_when_the_log_is_opened_anew() {
+    const ROTATIONS: usize = 20;
+    let (dir, port) = (directory(), free_port());
+    let http = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let config =
+        minimal(port).replace("srs_log_tank console", "srs_log_tank file; srs_log_file ./logs/a.log");
+    let config = format!("{config} http_server {{ enabled on; listen {http}; }}");
+    let mut running = start(&dir, &config, &[]);
+    let log = dir.join("logs/a.log");
+    let ready = |path: &Path| fs::read_to_string(path).ok().filter(|all| all.contains("ready on"));
+    until("it is ready", SOON, || ready(&log));
+
+    let over = AtomicBool::new(false);
+    let flood = |who: usize| {
+        let asks = (0..).take_while(|_| !over.load(Ordering::Relaxed));
+        asks.map(|n| {
+            let path = format!("/flood/{who}/{n}");
+            assert_eq!(http::get(http, &path).unwrap().status, 404);
+            format!("GET {path},")
+        })
+        .collect::<Vec<_>>()
+    };
+    let asked: Vec<String> = std::thread::scope(|scope| {
+        let floods: Vec<_> = (0..4).map(|who| scope.spawn(move || flood(who))).collect();
+        for n in 0..ROTATIONS {
+            fs::rename(&log, dir.join(format!("logs/{n}.log"))).unwrap();
+            running.signal(Signal::USR1);
+            until("the log is there again", SOON, || fs::metadata(&log).ok().filter(|file| file.len() > 0));
+        }
+        over.store(true, Ordering::Relaxed);
+        floods.into_iter().flat_map(|flood| flood.join().unwrap()).collect()
+    });
+    running.signal(Signal::TERM);
+    running.succeed(SOON);
+
+    let mut logged = HashMap::new();
+    let mut files = 0;
+    for file in fs::read_dir(dir.join("logs")).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        files += 1;
+        for line in text.lines() {
+            cid_of(line, running.id());
+            let asked =
+                line.find("GET ").map(|at| line[at..].split_inclusive(',').next().unwrap().to_owned());
+            *logged.entry(asked).or_insert(0) += 1;
+        }
+    }
+    assert_eq!(files, ROTATIONS + 1);
+    assert!(asked.len() > ROTATIONS, "{}", asked.len());
+    for asked in asked {
+        assert_eq!(logged.get(&Some(asked.clone())), Some(&1), "{asked}");
+    }
+}
+
+#[test]
+fn overload_is_logged_when_it_begins_and_when_it_ends() {
+    let server = Server::with(Setup {
+        top: "circuit_breaker { high_threshold 0; high_pulse 1; critical_pulse 0; dying_pulse 0; }",
+        ..Setup::default()
+    });
+    let begun = || server.log().all().iter().any(|line| line.contains("overload: Normal -> High"));
+    until("the server is busy", SOON, || {
+        (0..20).for_each(|_| drop(http::get(server.api, "/api/v1/summaries")));
+        begun().then_some(())
+    });
+    server.logged(&["[WARN]", "overload: Normal -> High, the busiest core is at ", "%"]);
+    server.logged(&["[INFO]", "overload: High -> Normal, the busiest core is at 0%"]);
 }
 
 #[test]

@@ -10,15 +10,14 @@ mod frame_type;
 mod metadata;
 mod mux;
 mod reader;
-mod timeline;
 
 use bytes::Bytes;
 use media::{Kind, TrackId, Truncated, codec};
 
+pub use crate::Jitter;
 pub use demux::{Demux, DemuxOptions, Demuxed};
 pub use mux::{Mux, MuxOptions};
 pub use reader::{Item, Reader};
-pub use timeline::Jitter;
 
 use crate::amf0;
 

@@ -8,8 +8,9 @@ use media::{Dialect, Frame, Kind, Place, Remux, Stamped, Track, TrackId, Tracks}
 use super::coding::Coding;
 use super::enhanced::{self, CODED_FRAMES, SEQUENCE_START, VIDEO_CODED_FRAMES_X};
 use super::frame_type::{INTER, KEY};
-use super::timeline::{Jitter, Timeline};
 use super::{Demux, Header, MAX_BODY, Tag, TagKind};
+use crate::entry::Entry;
+use crate::timeline::{Jitter, Timeline};
 
 /// How the form treats time and repetition.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,39 +29,28 @@ pub struct Mux {
     options: MuxOptions,
     tracks: Tracks,
     line: Timeline,
-    /// Frames of the main audio track since the last video frame.
-    audio_in_row: u32,
+    entry: Entry,
 }
-
-/// After this many audio frames without video (about three seconds), the video counts as lost, and players may start at
-/// any audio frame.
-const VIDEO_LOST: u32 = 115;
 
 impl Mux {
     /// A form at the start of its time line.
     pub fn new(options: MuxOptions) -> Self {
-        Self { options, tracks: Tracks::default(), line: Timeline::new(options.jitter), audio_in_row: 0 }
+        Self {
+            options,
+            tracks: Tracks::default(),
+            line: Timeline::new(options.jitter),
+            entry: Entry::default(),
+        }
     }
 
     fn media(&mut self, frame: &Frame) -> Option<Stamped<Tag>> {
         let track = self.tracks.find(frame.track)?;
-        let has_video = self.tracks.video().is_some();
-        let main = frame.track.index == 0;
-        let key = match frame.track.kind {
-            Kind::Video => main && frame.key,
-            Kind::Audio => !has_video || (main && self.audio_in_row >= VIDEO_LOST),
-            Kind::Data => !has_video && self.tracks.audio().is_none(),
-        };
         let tag = frame_tag(track, frame)?;
         let time = match frame.track.kind {
             Kind::Data => self.line.place(frame.dts),
             _ => self.line.advance(frame.dts),
         };
-        match frame.track.kind {
-            Kind::Video => self.audio_in_row = 0,
-            Kind::Audio if main => self.audio_in_row = self.audio_in_row.saturating_add(1),
-            _ => {}
-        }
+        let key = self.entry.next(frame, |kind| self.tracks.find(TrackId { kind, index: 0 }).is_some());
         Some(Stamped { time, place: Place::Media { track: frame.track, key }, unit: tag })
     }
 }

@@ -69,7 +69,7 @@ pub static TABLE: &[Directive] = table! {
     "force_grace_quit", On, "off", Variable, Live, Built, "treat SIGTERM like SIGQUIT";
     "tcmalloc_release_rate", Float, "0.8", Variable, No, NoEffect, "tuned the memory allocator of SRS builds with gperftools";
     "query_latest_version", NotOff, "off", Variable, No, VERSION, "ask now and then whether a newer version exists";
-    "first_wait_for_qlv", IntS, "300", Variable, No, VERSION, "wait before the first such question";
+    "first_wait_for_qlv", IntS, "300", Variable, No, NoEffect, "wait before the first such question, which is never asked";
     "is_full", On, "off", None, Live, Built, "marks `full.conf`, which no server may run with: `on` refuses to start", like "on";
     // Log.
     "srs_log_tank", Text, "file", Variable, No, Built, "where the log goes: `console`, anything else is the file";

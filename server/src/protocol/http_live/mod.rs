@@ -3,10 +3,12 @@
 
 mod flv;
 mod mount;
+mod plain;
 mod reply;
+mod viewer;
 mod websocket;
-mod wire;
 
+use std::future::pending;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,8 +17,9 @@ use axum::http::Method;
 use tokio::io::AsyncWriteExt;
 use tracing::Instrument;
 
-use crate::config::Config;
-use crate::gate::Gate;
+use crate::config::{Config, HttpFormat, HttpRemux};
+use crate::form;
+use crate::gate::{Gate, Publishing, Watcher};
 use crate::http::Front;
 use crate::http::front::MAX_HEAD;
 use crate::log;
@@ -24,8 +27,8 @@ use crate::net::listen::Pass;
 use crate::net::{Conn, Core};
 use crate::session::Session;
 
-use flv::Viewer;
 use mount::Mounts;
+use viewer::Viewer;
 
 /// What all connections to the port share.
 pub struct Service {
@@ -40,12 +43,25 @@ impl Service {
     pub fn new(config: &Config, gate: Arc<Gate>, router: Router) -> Self {
         let mounts = Mounts::new(gate.vhosts());
         let crossdomain = config.http_server.as_ref().is_some_and(|s| s.crossdomain);
-        Self { gate, mounts, front: Front::new(router, config.max_connections), crossdomain }
+        Self { gate, mounts, front: Front::new(router, config), crossdomain }
     }
 
     /// Serves a port on which there are no live streams, by `router` alone.
     pub fn without_streams(config: &Config, gate: Arc<Gate>, router: Router) -> Self {
         Self { mounts: Mounts::default(), ..Self::new(config, gate, router) }
+    }
+}
+
+/// Keeps the sound of streams for players who are given some of the past (`fast_cache`), from the first frame on.
+pub struct FastCache;
+
+impl Watcher for FastCache {
+    fn published(&self, stream: &Publishing) {
+        let remux = stream.vhost().http_remux.as_ref();
+        let audio = |remux: &&HttpRemux| matches!(remux.format, HttpFormat::Aac | HttpFormat::Mp3);
+        if let Some(remux) = remux.filter(audio).filter(|remux| !remux.fast_cache.is_zero()) {
+            stream.broadcast().keep(|| form::audio(remux));
+        }
     }
 }
 
@@ -59,7 +75,7 @@ async fn serve_logged(core: Rc<Core>, service: Arc<Service>, conn: Conn, pass: P
     let Conn { stream, session, local } = conn;
     let wants = |request: &_| service.mounts.is_live(&service.gate, request);
     // Boxed, since hyper's part is large and over when a stream begins.
-    let taken = Box::pin(service.front.serve(stream, &session, pass.full, wants)).await;
+    let taken = Box::pin(service.front.serve(stream, &session, pass.full, core.closing(), wants)).await;
     let Some(taken) = taken else { return };
     let conn = Conn { stream: taken.stream, session, local };
     Viewer { core, service, request: taken.request, early: taken.early }.serve(conn).await;
@@ -78,7 +94,7 @@ pub fn fuzz(data: &[u8]) {
             return;
         }
         let wants = |request: &_| service.mounts.is_live(&service.gate, request);
-        if let Some(taken) = service.front.serve(server, &session, false, wants).await {
+        if let Some(taken) = service.front.serve(server, &session, false, pending(), wants).await {
             let mut said = Vec::new();
             drop(websocket::Listener::default().receive(&taken.early, &mut said));
         }

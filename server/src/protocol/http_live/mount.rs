@@ -6,7 +6,7 @@ use axum::http::Request;
 use percent_encoding::percent_decode_str;
 
 use super::is_live_method;
-use crate::config::Vhost;
+use crate::config::{HttpFormat, HttpRemux, Vhost};
 use crate::gate::Gate;
 use crate::http::request;
 
@@ -22,6 +22,7 @@ struct Mount {
     /// The host that requests must be for, where the template says so.
     host: Option<String>,
     path: Template,
+    format: HttpFormat,
 }
 
 /// A stream as a request names it.
@@ -35,6 +36,8 @@ pub(super) struct Target {
     pub(super) stream: String,
     /// The last element of the path.
     pub(super) file: String,
+    /// What the vhost makes of it.
+    pub(super) format: HttpFormat,
 }
 
 impl Mounts {
@@ -42,7 +45,7 @@ impl Mounts {
         Self(
             vhosts
                 .iter()
-                .filter_map(|v| v.http_remux.as_ref().map(|remux| Mount::new(&v.name, &remux.mount)))
+                .filter_map(|v| v.http_remux.as_ref().map(|remux| Mount::new(&v.name, remux)))
                 .collect(),
         )
     }
@@ -68,20 +71,20 @@ impl Mounts {
             // A template without [app] names the stream alone; it is found while it is live.
             None => gate.app_of(&vhost, &stream)?,
         };
-        Some(Target { vhost: asked, app, stream, file })
+        Some(Target { vhost: asked, app, stream, file, format: mount.format })
     }
 }
 
 impl Mount {
-    fn new(vhost: &str, template: &str) -> Self {
-        let template = template.replace("[vhost]", vhost).replace("__defaultVhost__/", "/");
+    fn new(vhost: &str, remux: &HttpRemux) -> Self {
+        let template = remux.mount.replace("[vhost]", vhost).replace("__defaultVhost__/", "/");
         let (host, path) = match template.find('/') {
             Some(at) => template.split_at(at),
             None => ("", template.as_str()),
         };
         // The vhost's own name is matched by the look-up of the vhost already.
         let host = (!host.is_empty() && host != vhost).then(|| host.to_owned());
-        Self { vhost: vhost.to_owned(), host, path: Template::new(path) }
+        Self { vhost: vhost.to_owned(), host, path: Template::new(path), format: remux.format }
     }
 }
 
@@ -146,9 +149,16 @@ fn walk(parts: &[Part], path: &str, found: &mut (Option<String>, Option<String>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Environment};
+
+    fn mount(vhost: &str, template: &str) -> Mount {
+        let text = format!("listen 1; vhost x {{ http_remux {{ enabled on; mount {template}; }} }}");
+        let config = Config::parse("test", text.as_bytes(), &Environment::default()).unwrap();
+        Mount::new(vhost, config.vhosts[0].http_remux.as_ref().unwrap())
+    }
 
     fn matched(template: &str, path: &str) -> Option<(Option<String>, String)> {
-        Mount::new("__defaultVhost__", template).path.matches(path)
+        mount("__defaultVhost__", template).path.matches(path)
     }
 
     fn found(app: &str, stream: &str) -> Option<(Option<String>, String)> {
@@ -170,8 +180,8 @@ mod tests {
     fn other_mounts() {
         assert_eq!(matched("/tv/[app]-[stream]/index.flv", "/tv/live-one/index.flv"), found("live", "one"));
         assert_eq!(matched("/[stream].flv", "/one.flv"), Some((None, "one".into())));
-        let mount = Mount::new("a.com", "b.com/[app]/[stream].flv");
-        assert_eq!(mount.host.as_deref(), Some("b.com"));
-        assert_eq!(Mount::new("a.com", "[vhost]/[app]/[stream].flv").host, None);
+        let other = mount("a.com", "b.com/[app]/[stream].flv");
+        assert_eq!(other.host.as_deref(), Some("b.com"));
+        assert_eq!(mount("a.com", "[vhost]/[app]/[stream].flv").host, None);
     }
 }

@@ -23,7 +23,7 @@ const SLOW: Micros = Micros::from_secs(10);
 
 /// Turns decoding times into times on the line.
 #[derive(Debug)]
-pub(super) struct Timeline {
+pub(crate) struct Timeline {
     jitter: Jitter,
     /// The first decoding time.
     first: Option<Micros>,
@@ -37,17 +37,17 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    pub(super) fn new(jitter: Jitter) -> Self {
+    pub(crate) fn new(jitter: Jitter) -> Self {
         Self { jitter, first: None, last: None, now: Micros::ZERO, steps: [Micros::ZERO; 8], next_step: 0 }
     }
 
     /// The newest time on the line.
-    pub(super) fn now(&self) -> Micros {
+    pub(crate) fn now(&self) -> Micros {
         self.now
     }
 
     /// The time of the next audio or video frame; moves the line.
-    pub(super) fn advance(&mut self, dts: Micros) -> Micros {
+    pub(crate) fn advance(&mut self, dts: Micros) -> Micros {
         let first = *self.first.get_or_insert(dts);
         self.now = match (self.jitter, self.last) {
             (Jitter::Off, _) => dts,
@@ -65,7 +65,7 @@ impl Timeline {
     }
 
     /// The time of a data message. It does not move the line: many encoders stamp these with zero.
-    pub(super) fn place(&self, dts: Micros) -> Micros {
+    pub(crate) fn place(&self, dts: Micros) -> Micros {
         match (self.jitter, self.last) {
             (Jitter::Off, _) => dts,
             (Jitter::Zero, _) => self.first.map_or(Micros::ZERO, |first| dts - first),

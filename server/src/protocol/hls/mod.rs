@@ -1,0 +1,50 @@
+//! HLS: live streams in segments that any web server could serve, and served by this one with a session for each player.
+//!
+//! The packager follows streams and fills the shelf; `serve` answers requests from it; `sessions` knows the players. How segments are
+//! cut and packed is told by `formats::hls`.
+
+mod packager;
+mod serve;
+mod sessions;
+mod shelf;
+mod store;
+mod stream;
+
+use std::io;
+use std::sync::Arc;
+
+use crate::gate::Gate;
+
+pub use packager::Packager;
+pub use serve::before_files;
+
+use sessions::Sessions;
+use shelf::Shelf;
+
+/// The room before the gate is built: what the packager fills.
+pub struct Workshop {
+    shelf: Arc<Shelf>,
+    /// The packager, to be told of streams.
+    pub packager: Packager,
+}
+
+/// What serves players.
+#[derive(Clone)]
+pub struct Service {
+    gate: Arc<Gate>,
+    shelf: Arc<Shelf>,
+    sessions: Arc<Sessions>,
+}
+
+impl Workshop {
+    /// Starts the packager.
+    pub fn open() -> io::Result<Self> {
+        let shelf = Arc::<Shelf>::default();
+        Ok(Self { packager: Packager::start(shelf.clone())?, shelf })
+    }
+
+    /// Serves what is made here to those whom the gate admits.
+    pub fn service(&self, gate: Arc<Gate>) -> Service {
+        Service { gate, shelf: self.shelf.clone(), sessions: Arc::default() }
+    }
+}

@@ -1,0 +1,272 @@
+//! The packager: follows every published stream whose vhost wants HLS, and has its segments written. It has a thread of its own, which
+//! may wait for disks; publishers and players never do.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Weak, mpsc as std_mpsc};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use formats::hls::Piece;
+use hub::{Broadcast, StreamKey, Subscription};
+use media::Stamped;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+use tracing::{Instrument, error, warn};
+
+use super::shelf::Shelf;
+use super::stream::{Order, Stream};
+use crate::config::Hls;
+use crate::form;
+use crate::gate::{Publishing, Watcher};
+use crate::log;
+use crate::session::Session;
+
+/// A hand on the packager's thread.
+#[derive(Clone)]
+pub struct Packager {
+    following: Arc<Following>,
+    jobs: mpsc::Sender<Job>,
+    stop: Arc<watch::Sender<bool>>,
+    /// Closed when the thread has ended.
+    ended: Arc<Mutex<std_mpsc::Receiver<()>>>,
+}
+
+/// Which streams are followed at this moment.
+type Following = Mutex<HashMap<StreamKey, Followed>>;
+
+struct Followed {
+    broadcast: Weak<Broadcast>,
+    publisher: Arc<Session>,
+}
+
+/// A stream to be followed.
+struct Job {
+    key: StreamKey,
+    hls: Arc<Hls>,
+    subscription: Subscription<Piece>,
+    correction: Arc<AtomicI64>,
+}
+
+/// Streams that may wait to be followed.
+const JOBS: usize = 4096;
+
+/// Streams whose segments stay for ever (`hls_dispose 0`) are remembered for so long after their publisher left.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// What a stop takes at most: a disk may hang.
+const STOP: Duration = Duration::from_secs(5);
+
+impl Packager {
+    /// Starts the thread. What it makes goes to the shelf.
+    pub(super) fn start(shelf: Arc<Shelf>) -> io::Result<Self> {
+        let (jobs, todo) = mpsc::channel(JOBS);
+        let (stop, stopped) = watch::channel(false);
+        let (end, ended) = std_mpsc::channel::<()>();
+        let following = Arc::<Following>::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let works = following.clone();
+        std::thread::Builder::new().name("hls".into()).spawn(move || {
+            let local = LocalSet::new();
+            runtime.block_on(local.run_until(work(todo, stopped, works, shelf)));
+            runtime.block_on(local);
+            drop(end);
+        })?;
+        Ok(Self { following, jobs, stop: Arc::new(stop), ended: Arc::new(Mutex::new(ended)) })
+    }
+
+    /// Writes what has come, disposes of what is to be disposed of, and ends the thread. To be called when nobody publishes any more.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+        if self.ended.lock().recv_timeout(STOP) == Err(std_mpsc::RecvTimeoutError::Timeout) {
+            warn!("hls: a disk does not answer, files may be left behind");
+        }
+    }
+}
+
+impl Watcher for Packager {
+    fn published(&self, stream: &Publishing) {
+        let Some(hls) = &stream.vhost().hls else { return };
+        let (broadcast, publisher) = (stream.broadcast(), stream.session().clone());
+        let key = broadcast.key();
+        let mut following = self.following.lock();
+        if let Some(followed) = following.get_mut(key)
+            && std::ptr::eq(followed.broadcast.as_ptr(), Arc::as_ptr(broadcast))
+        {
+            // The publisher before it has only just left.
+            followed.publisher = publisher;
+            return;
+        }
+        let correction = Arc::<AtomicI64>::default();
+        let subscription = broadcast.subscribe(|| form::segments(hls, correction.clone()));
+        let job = Job { key: key.clone(), hls: Arc::new(hls.clone()), subscription, correction };
+        match self.jobs.try_send(job) {
+            Ok(()) => {
+                let broadcast = Arc::downgrade(broadcast);
+                following.insert(key.clone(), Followed { broadcast, publisher });
+            }
+            Err(_) => error!("hls: too much to do, {key} is not segmented"),
+        }
+    }
+}
+
+/// Hands out jobs until the stop: one task for each stream, which lives until its segments are disposed of.
+async fn work(
+    mut jobs: mpsc::Receiver<Job>,
+    mut stopped: watch::Receiver<bool>,
+    following: Arc<Following>,
+    shelf: Arc<Shelf>,
+) {
+    let streams = Rc::new(RefCell::new(HashMap::<StreamKey, mpsc::Sender<Job>>::new()));
+    loop {
+        let job = tokio::select! {
+            job = jobs.recv() => job,
+            _ = stopped.wait_for(|stop| *stop) => None,
+        };
+        let Some(job) = job else { return };
+        let key = job.key.clone();
+        let known = streams.borrow().get(&key).cloned();
+        if let Some(stream) = known {
+            if stream.try_send(job).is_err() {
+                error!("hls: {key} is not segmented: its publishers come and go too fast");
+                following.lock().remove(&key);
+            }
+            continue;
+        }
+        let (sender, more) = mpsc::channel(8);
+        streams.borrow_mut().insert(key.clone(), sender);
+        let worker = Worker {
+            key: key.clone(),
+            shelf: shelf.clone(),
+            following: following.clone(),
+            stopped: stopped.clone(),
+        };
+        let all = streams.clone();
+        tokio::task::spawn_local(async move {
+            worker.run(job, more, || drop(all.borrow_mut().remove(&key))).await;
+        });
+    }
+}
+
+/// The task of one stream.
+struct Worker {
+    key: StreamKey,
+    shelf: Arc<Shelf>,
+    following: Arc<Following>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Worker {
+    /// Runs until the stream is disposed of; `leave` takes it off the list of those that take jobs.
+    async fn run(mut self, first: Job, mut jobs: mpsc::Receiver<Job>, leave: impl FnOnce()) {
+        let mut next = Some(first);
+        let mut stream: Option<Stream> = None;
+        let mut dispose = None;
+        while let Some(job) = next.take() {
+            let publisher = self.publisher();
+            let span = publisher.map_or_else(tracing::Span::none, |session| log::span(session.cid));
+            dispose = job.hls.dispose;
+            stream = match (stream.take(), Stream::new(&self.key, &job.hls, &self.shelf)) {
+                // What was configured for the segments so far counts as long as there are any.
+                (Some(stream), _) => Some(stream),
+                (None, Ok(stream)) => Some(stream),
+                (None, Err(reason)) => {
+                    span.in_scope(|| warn!("hls: {reason}"));
+                    None
+                }
+            };
+            match &mut stream {
+                Some(stream) => {
+                    self.follow(stream, job.subscription, job.correction).instrument(span).await;
+                }
+                None => drop(self.following.lock().remove(&self.key)),
+            }
+            if stream.is_none() || *self.stopped.borrow() {
+                break;
+            }
+            let wait = tokio::time::sleep(dispose.unwrap_or(REMEMBERED));
+            next = tokio::select! {
+                job = jobs.recv() => job,
+                () = wait => jobs.try_recv().ok(),
+                _ = self.stopped.wait_for(|stop| *stop) => None,
+            };
+        }
+        // Nothing waits between this and the last look for jobs.
+        leave();
+        match (stream, dispose) {
+            (Some(mut stream), Some(_)) => stream.dispose(),
+            (Some(mut stream), None) => stream.forget(),
+            (None, _) => {}
+        }
+    }
+
+    /// Follows publishers until there is none.
+    async fn follow(
+        &mut self,
+        stream: &mut Stream,
+        mut subscription: Subscription<Piece>,
+        correction: Arc<AtomicI64>,
+    ) {
+        stream.begin(correction);
+        let (mut init, mut pieces) = (Vec::new(), Vec::new());
+        let mut generation = None;
+        loop {
+            let pull = poll_fn(|cx| subscription.poll_pull(cx, 1, &mut init, &mut pieces));
+            let pulled = tokio::select! {
+                biased;
+                pulled = pull => pulled,
+                _ = self.stopped.wait_for(|stop| *stop) => {
+                    // What the publisher has left behind on its way out.
+                    let mut cx = Context::from_waker(Waker::noop());
+                    match subscription.poll_pull(&mut cx, 1, &mut init, &mut pieces) {
+                        Poll::Ready(pulled) => pulled,
+                        Poll::Pending => return,
+                    }
+                }
+            };
+            if pulled.missed > 0 {
+                warn!("hls: the disk is too slow for {}, {} pieces are lost", self.key, pulled.missed);
+                stream.lose();
+            }
+            if generation.is_some_and(|before| before != pulled.generation) {
+                // Its pieces are among these, behind those of the one before, and begin with a discontinuity of their own.
+                stream.renew();
+            }
+            self.take(stream, &mut pieces).await;
+            generation = Some(pulled.generation);
+            if !pulled.live && self.leave(&subscription) {
+                return;
+            }
+        }
+    }
+
+    async fn take(&self, stream: &mut Stream, pieces: &mut Vec<Stamped<Piece>>) {
+        for piece in pieces.drain(..) {
+            if stream.take(piece.unit) == Order::Disconnect
+                && let Some(publisher) = self.publisher()
+            {
+                publisher.kick("HLS cannot be written and `hls_on_error` says disconnect");
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+
+    fn publisher(&self) -> Option<Arc<Session>> {
+        self.following.lock().get(&self.key).map(|followed| followed.publisher.clone())
+    }
+
+    /// Stops following, unless another publisher has just come.
+    fn leave(&self, subscription: &Subscription<Piece>) -> bool {
+        let mut following = self.following.lock();
+        let (live, _) = subscription.publisher();
+        if !live {
+            following.remove(&self.key);
+        }
+        !live
+    }
+}

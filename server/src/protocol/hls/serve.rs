@@ -1,0 +1,324 @@
+//! Requests for playlists and segments. They are looked for on the shelf first; playlists from files, whoever wrote them,
+//! get sessions, too.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use formats::hls;
+use http_range_header::parse_range_header;
+use hub::StreamKey;
+use hyper::body::{Frame, SizeHint};
+use percent_encoding::percent_decode_str;
+use tower::ServiceExt;
+use tower_http::services::ServeFile;
+use tracing::{Instrument, info, warn};
+
+use super::Service;
+use super::sessions::Player;
+use super::shelf::{self, Segment};
+use crate::config::Vhost;
+use crate::gate::{Ask, Gate, Playing, Refused};
+use crate::http::request;
+use crate::log;
+use crate::session::{Cid, Kind, Session};
+
+const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
+const SEGMENT: HeaderValue = HeaderValue::from_static("video/MP2T");
+const LIVE: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// A playlist from a file is not larger than this.
+const MAX_PLAYLIST: usize = 8 << 20;
+
+/// Something that was asked for, and by whom.
+struct Wanted {
+    uri: Uri,
+    vhost: Arc<Vhost>,
+    /// What the request calls the vhost.
+    asked: String,
+    /// Without the slash in front.
+    path: String,
+    /// Where it is on the shelf.
+    place: String,
+    app: String,
+    stream: String,
+    file: String,
+    host: String,
+    referer: String,
+    peer: SocketAddr,
+}
+
+/// A layer around the static files: answers what HLS has to answer, and passes on the rest.
+pub async fn before_files(State(service): State<Service>, request: Request, next: Next) -> Response {
+    let Some(wanted) = Wanted::read(&service.gate, &request) else { return next.run(request).await };
+    match wanted.file.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("m3u8") => service.playlist(wanted, request, next).await,
+        Some("ts") => service.segment(wanted, request, next).await,
+        _ => next.run(request).await,
+    }
+}
+
+impl Wanted {
+    /// What a request wants; none if it is nothing of ours.
+    fn read(gate: &Gate, request: &Request) -> Option<Self> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return None;
+        }
+        let path = percent_decode_str(request.uri().path()).decode_utf8().ok()?;
+        let path = path.trim_start_matches('/');
+        let (app, file) = path.rsplit_once('/').unwrap_or(("", path));
+        let stream = file.strip_suffix(".m3u8").unwrap_or(file);
+        let asked = request::vhost(request);
+        let vhost = gate.vhost(&asked).ok()?;
+        let referer = request.headers().get(header::REFERER).and_then(|v| v.to_str().ok());
+        let connection = request.extensions().get::<Arc<Session>>();
+        Some(Self {
+            uri: request.uri().clone(),
+            place: shelf::place(&vhost.name, path),
+            path: path.to_owned(),
+            vhost,
+            host: request::host(request).unwrap_or(&asked).to_owned(),
+            asked,
+            app: app.to_owned(),
+            stream: stream.to_owned(),
+            file: file.to_owned(),
+            referer: referer.unwrap_or_default().to_owned(),
+            peer: connection.map_or_else(|| ([0, 0, 0, 0], 0).into(), |session| session.peer),
+        })
+    }
+
+    /// It is of this stream, whatever its address looks like.
+    fn of(&mut self, stream: &StreamKey) {
+        self.app.clone_from(&stream.app);
+        self.stream.clone_from(&stream.stream);
+    }
+}
+
+impl Service {
+    async fn playlist(&self, mut wanted: Wanted, mut request: Request, next: Next) -> Response {
+        if let Some(listed) = self.shelf.playlist(&wanted.place) {
+            wanted.of(&listed.stream);
+            return self.session(&wanted, &listed.playlist).await;
+        }
+        if !wanted.vhost.hls_sessions.ctx {
+            return next.run(request).await;
+        }
+        // The whole text is needed, whatever was asked.
+        *request.method_mut() = Method::GET;
+        request.headers_mut().remove(header::RANGE);
+        let response = next.run(request).await;
+        if response.status() != StatusCode::OK {
+            return response;
+        }
+        let text = to_bytes(response.into_body(), MAX_PLAYLIST).await;
+        match text.ok().and_then(|bytes| String::from_utf8(bytes.into()).ok()) {
+            Some(text) => self.session(&wanted, &hls::Playlist::new(text)).await,
+            None => refuse(StatusCode::INTERNAL_SERVER_ERROR, &"this file is not a playlist"),
+        }
+    }
+
+    /// The playlist for a player that is known, or the way to become known.
+    async fn session(&self, wanted: &Wanted, playlist: &hls::Playlist) -> Response {
+        if !wanted.vhost.hls_sessions.ctx {
+            return answer(playlist.as_str().to_owned());
+        }
+        let told = request::parameter(&wanted.uri, "hls_ctx");
+        let cid = told.as_deref().and_then(|ctx| ctx.parse::<Cid>().ok());
+        let known = cid.and_then(|cid| self.sessions.find(cid));
+        let player = match known {
+            Some(player) if player.place == wanted.place => {
+                if !player.ask() {
+                    let reason = format!("HLS stream {} is EOF", player.session.cid);
+                    return refuse(StatusCode::NOT_FOUND, &reason);
+                }
+                player
+            }
+            // A name that belongs to another playlist opens nothing here.
+            other => match self.admit(wanted, cid.filter(|_| other.is_none())).await {
+                // One that we have forgotten, or that the player chose: it asks like those who have a session, and
+                // could do nothing with another master playlist.
+                Ok(player) if cid == Some(player.session.cid) => {
+                    player.ask();
+                    player
+                }
+                Ok(player) => {
+                    let text = hls::master(&way_back(wanted, player.session.cid));
+                    return counted(answer(text), &player);
+                }
+                Err(refusal) => return refusal,
+            },
+        };
+        let query = match wanted.vhost.hls_sessions.ts_ctx {
+            true => format!("hls_ctx={}", player.session.cid),
+            false => String::new(),
+        };
+        let mut text = String::new();
+        playlist.render(&query, &mut text);
+        counted(answer(text), &player)
+    }
+
+    /// Asks the gate for a new player, whose name is `cid` if it has one.
+    async fn admit(&self, wanted: &Wanted, cid: Option<Cid>) -> Result<Arc<Player>, Response> {
+        if self.sessions.is_full() {
+            return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, &"too many HLS players"));
+        }
+        let session = Session::named(cid.unwrap_or_else(Cid::random), wanted.peer);
+        let span = log::span(session.cid);
+        let playing = self.ask(&session, wanted).instrument(span.clone()).await.map_err(|refused| {
+            span.in_scope(|| warn!("client refused: {refused}, peer={}", session.peer));
+            refuse(status(&refused), &refused)
+        })?;
+        span.in_scope(|| info!("start play stream={}, type=hls-play", playing.broadcast.key()));
+        Ok(self.sessions.enter(session, wanted.place.clone(), playing))
+    }
+
+    async fn ask(&self, session: &Arc<Session>, wanted: &Wanted) -> Result<Playing, Refused> {
+        let ask = Ask {
+            session,
+            kind: Kind::HlsPlay,
+            vhost: &wanted.asked,
+            app: &wanted.app,
+            stream: &wanted.stream,
+            name: &wanted.file,
+            page_url: &wanted.referer,
+            swf_url: "",
+            tc_url: &format!("http://{}/{}", wanted.host, wanted.app),
+        };
+        self.gate.play(ask).await
+    }
+
+    async fn segment(&self, mut wanted: Wanted, request: Request, next: Next) -> Response {
+        let ctx = request::parameter(&wanted.uri, "hls_ctx").and_then(|ctx| ctx.parse::<Cid>().ok());
+        let player = ctx.and_then(|cid| self.sessions.find(cid)).filter(|player| player.plays());
+        let theirs = player.as_ref().map(|player| shelf::place(&player.vhost, &wanted.path));
+        let place = theirs.as_deref().unwrap_or(&wanted.place);
+        let Some((segment, stream)) = self.shelf.segment(place) else {
+            let response = next.run(request).await;
+            return match player {
+                Some(player) => counted(response, &player),
+                None => response,
+            };
+        };
+        if let Some(player) = player {
+            return counted(send(segment, request).await, &player);
+        }
+        if !wanted.vhost.hls_sessions.ctx {
+            return send(segment, request).await;
+        }
+        // Media for nobody we know: the gate decides, as it would for a player.
+        wanted.of(&stream);
+        let session = Session::named(Cid::random(), wanted.peer);
+        match self.ask(&session, &wanted).await {
+            Ok(_playing) => send(segment, request).await,
+            Err(refused) => {
+                warn!("client refused: {refused}, peer={}", session.peer);
+                refuse(status(&refused), &refused)
+            }
+        }
+    }
+}
+
+/// The address under which a new player asks again: the same, with its name in front of the query.
+fn way_back(wanted: &Wanted, cid: Cid) -> String {
+    let path = match wanted.vhost.hls_sessions.relative {
+        true => wanted.uri.path().rsplit('/').next().unwrap_or_default(),
+        false => wanted.uri.path(),
+    };
+    let rest = wanted.uri.query().into_iter().flat_map(|query| query.split('&'));
+    let rest = rest.filter(|pair| !pair.is_empty() && !pair.starts_with("hls_ctx="));
+    rest.fold(format!("{path}?hls_ctx={cid}"), |all, pair| all + "&" + pair)
+}
+
+fn answer(text: String) -> Response {
+    ([(header::CONTENT_TYPE, PLAYLIST), (header::CACHE_CONTROL, LIVE)], text).into_response()
+}
+
+fn refuse(status: StatusCode, reason: &dyn Display) -> Response {
+    (status, format!("{reason}\n")).into_response()
+}
+
+fn status(refused: &Refused) -> StatusCode {
+    match refused {
+        Refused::NoVhost(_) => StatusCode::NOT_FOUND,
+        Refused::Busy(_) => StatusCode::CONFLICT,
+        Refused::Denied(_) => StatusCode::FORBIDDEN,
+    }
+}
+
+async fn send(segment: Segment, request: Request) -> Response {
+    let mut response = match segment {
+        Segment::Ram(bytes) => part(bytes, &request),
+        Segment::File(path) => match ServeFile::new(path).oneshot(request).await {
+            Ok(response) => response.map(Body::new),
+            Err(never) => match never {},
+        },
+    };
+    if response.status().is_success() {
+        response.headers_mut().insert(header::CONTENT_TYPE, SEGMENT);
+    }
+    response
+}
+
+/// As much of the segment as the request asks for.
+fn part(bytes: Bytes, request: &Request) -> Response {
+    let whole = bytes.len() as u64;
+    let asked = request.headers().get(header::RANGE).and_then(|v| v.to_str().ok());
+    let ranges = asked.and_then(|asked| parse_range_header(asked).ok()).map(|ranges| ranges.validate(whole));
+    match ranges {
+        Some(Ok(ranges)) if ranges.len() == 1 => {
+            let (start, end) = (*ranges[0].start(), *ranges[0].end());
+            let told = format!("bytes {start}-{end}/{whole}");
+            let body = bytes.slice(start as usize..end as usize + 1);
+            (StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, told)], body).into_response()
+        }
+        Some(Err(_)) => {
+            let told = format!("bytes */{whole}");
+            (StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, told)]).into_response()
+        }
+        _ => ([(header::ACCEPT_RANGES, "bytes")], bytes).into_response(),
+    }
+}
+
+/// The response, whose body counts as sent to this player.
+fn counted(response: Response, player: &Arc<Player>) -> Response {
+    let session = player.session.clone();
+    response.map(|inner| Body::new(Counted { inner, session }))
+}
+
+struct Counted {
+    inner: Body,
+    session: Arc<Session>,
+}
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            self.session.counters.add_sent(data.len() as u64);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

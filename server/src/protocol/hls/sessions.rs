@@ -1,0 +1,119 @@
+//! Players of HLS. Each comes with many requests on many connections; what ties them together is a name in the query, `hls_ctx`, which is also the
+//! id of the client in the API and in the log.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tracing::{Instrument, info};
+
+use crate::gate::Playing;
+use crate::log;
+use crate::session::{Cid, Session};
+
+/// All players.
+#[derive(Default)]
+pub(super) struct Sessions(Mutex<HashMap<Cid, Arc<Player>>>);
+
+/// One player.
+pub(super) struct Player {
+    pub(super) session: Arc<Session>,
+    /// The playlist that it was admitted to; its name opens no other.
+    pub(super) place: String,
+    /// The vhost that it is of, which the addresses of segments do not name.
+    pub(super) vhost: String,
+    timeout: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The last request for the playlist.
+    seen: Instant,
+    /// It has asked for more than the first playlist.
+    came_back: bool,
+    /// The seat at the gate; none when it was kicked.
+    playing: Option<Playing>,
+}
+
+/// A player that takes the first playlist and never comes back is forgotten after this time: anybody can ask for one without end.
+const FIRST: Duration = Duration::from_secs(10);
+
+/// More players than this are not served: their names take memory.
+const MOST: usize = 200_000;
+
+impl Sessions {
+    pub(super) fn find(&self, cid: Cid) -> Option<Arc<Player>> {
+        self.0.lock().get(&cid).cloned()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.0.lock().len() >= MOST
+    }
+
+    /// Enters a player that was admitted. It leaves by itself.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        session: Arc<Session>,
+        place: String,
+        playing: Playing,
+    ) -> Arc<Player> {
+        let timeout = playing.vhost.hls_sessions.timeout;
+        let vhost = playing.vhost.name.clone();
+        let state = State { seen: Instant::now(), came_back: false, playing: Some(playing) };
+        let player = Arc::new(Player { session, place, vhost, timeout, state: Mutex::new(state) });
+        let cid = player.session.cid;
+        self.0.lock().insert(cid, player.clone());
+        let (sessions, watched) = (self.clone(), player.clone());
+        let watch = async move {
+            watched.watch().await;
+            sessions.0.lock().remove(&cid);
+        };
+        tokio::spawn(watch.instrument(log::span(cid)));
+        player
+    }
+}
+
+impl Player {
+    /// A request for the playlist: whether it may have it.
+    pub(super) fn ask(&self) -> bool {
+        let mut state = self.state.lock();
+        state.seen = Instant::now();
+        state.came_back = true;
+        state.playing.is_some()
+    }
+
+    /// It may have segments.
+    pub(super) fn plays(&self) -> bool {
+        self.state.lock().playing.is_some()
+    }
+
+    /// Until it has been silent for too long, also after it was kicked: as long as it asks, it is told so.
+    async fn watch(&self) {
+        tokio::select! {
+            reason = self.session.kicked() => {
+                self.state.lock().playing = None;
+                info!("client finished: {reason}");
+            }
+            () = self.silence() => {
+                info!("client finished: no request for the playlist");
+                return;
+            }
+        }
+        self.silence().await;
+    }
+
+    async fn silence(&self) {
+        loop {
+            let until = {
+                let state = self.state.lock();
+                state.seen + if state.came_back { self.timeout } else { self.timeout.min(FIRST) }
+            };
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}

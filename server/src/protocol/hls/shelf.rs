@@ -1,0 +1,66 @@
+//! The shelf: what players can fetch right now, by vhost and path. The packager puts things there and takes them away.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use formats::hls::Playlist;
+use hub::StreamKey;
+use parking_lot::RwLock;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Shelf {
+    playlists: RwLock<HashMap<String, Arc<Listed>>>,
+    segments: RwLock<HashMap<String, (Segment, Arc<StreamKey>)>>,
+}
+
+/// A playlist with the stream that it is of.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) stream: Arc<StreamKey>,
+    pub(super) playlist: Playlist,
+}
+
+/// Where a segment is.
+#[derive(Clone, Debug)]
+pub(super) enum Segment {
+    /// In memory.
+    Ram(Bytes),
+    /// In a file.
+    File(PathBuf),
+}
+
+/// Under which name something stands on the shelf; `path` is relative to the root of the vhost.
+pub(super) fn place(vhost: &str, path: &str) -> String {
+    format!("{vhost}/{path}")
+}
+
+impl Shelf {
+    pub(super) fn playlist(&self, place: &str) -> Option<Arc<Listed>> {
+        self.playlists.read().get(place).cloned()
+    }
+
+    /// A segment, and the stream that it is of.
+    pub(super) fn segment(&self, place: &str) -> Option<(Segment, Arc<StreamKey>)> {
+        self.segments.read().get(place).cloned()
+    }
+
+    pub(super) fn put_playlist(&self, place: &str, stream: &Arc<StreamKey>, playlist: Playlist) {
+        let listed = Arc::new(Listed { stream: stream.clone(), playlist });
+        self.playlists.write().insert(place.to_owned(), listed);
+    }
+
+    pub(super) fn put_segment(&self, place: String, segment: Segment, stream: &Arc<StreamKey>) {
+        self.segments.write().insert(place, (segment, stream.clone()));
+    }
+
+    pub(super) fn take_playlist(&self, place: &str) {
+        self.playlists.write().remove(place);
+    }
+
+    pub(super) fn take_segment(&self, place: &str) {
+        self.segments.write().remove(place);
+    }
+}

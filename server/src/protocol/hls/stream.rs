@@ -1,0 +1,534 @@
+//! One stream on its way to segments: names, window, and what to do when a disk does not want them. It runs on the packager's thread, and
+//! may wait for files there.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use bytes::Bytes;
+use formats::hls::{Entry, Piece, Segment, Window};
+use hub::StreamKey;
+use jiff::Zoned;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tracing::{debug, info, warn};
+
+use super::shelf::{self, Shelf};
+use super::store::{self, Open};
+use crate::config::{Hls, HlsOnError, HlsStorage};
+use crate::form;
+use crate::naming::{self, Names};
+
+/// See the module.
+pub(super) struct Stream {
+    key: Arc<StreamKey>,
+    hls: Arc<Hls>,
+    shelf: Arc<Shelf>,
+    /// The playlist below the folder.
+    m3u8: String,
+    window: Window,
+    /// The number of the next segment.
+    seq: u64,
+    /// Where this publisher's segments go: to memory, if files cannot be made.
+    storage: HlsStorage,
+    open: Option<Writing>,
+    /// What comes next does not follow what is listed.
+    gap: bool,
+    /// This publisher's segments are given up.
+    given_up: bool,
+    /// Segments that may still be fetched, oldest first; the first `expired` are not listed any more.
+    kept: VecDeque<Kept>,
+    expired: usize,
+    floor: Floor,
+    warned: bool,
+}
+
+/// The segment that is being written.
+struct Writing {
+    name: Naming,
+    store: Result<Open, Lost>,
+}
+
+/// What the name of a segment is made of, as of its start.
+struct Naming {
+    time: Zoned,
+    timestamp: i64,
+}
+
+/// Some of the segment could not be written.
+struct Lost;
+
+struct Kept {
+    place: String,
+    path: PathBuf,
+    size: usize,
+    in_file: bool,
+}
+
+/// What the caller has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Continue,
+    /// `hls_on_error disconnect`
+    Disconnect,
+}
+
+/// Segments that have left the playlist stay this many segments longer: players may be about to fetch them.
+const EXPIRED_KEPT: usize = 2;
+
+/// The most memory that the segments of one stream take.
+const MAX_RAM: usize = 256 << 20;
+
+/// What stands in the path of a URI as it is (RFC 3986 §3.3).
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'@')
+    .remove(b'=')
+    .remove(b'+')
+    .remove(b',');
+
+impl Stream {
+    /// A stream without segments.
+    ///
+    /// # Errors
+    /// Why there can be none.
+    pub(super) fn new(key: &StreamKey, hls: &Arc<Hls>, shelf: &Arc<Shelf>) -> Result<Self, String> {
+        let m3u8 = Names::of(key).fill(&hls.m3u8_file);
+        let ts = Names::of(key).fill(&hls.ts_file);
+        if !naming::is_safe(key) || !naming::stays_inside(&m3u8) || !naming::stays_inside(&ts) {
+            return Err(format!("{key} cannot be the name of a file"));
+        }
+        let target = form::micros(hls.fragment.mul_f64(hls.target_ratio.min(1000.0)));
+        Ok(Self {
+            key: Arc::new(key.clone()),
+            hls: hls.clone(),
+            shelf: shelf.clone(),
+            m3u8,
+            window: Window::new(form::micros(hls.window), target),
+            seq: 0,
+            storage: hls.storage,
+            open: None,
+            gap: false,
+            given_up: false,
+            kept: VecDeque::new(),
+            expired: 0,
+            floor: Floor {
+                fragment: form::micros(hls.fragment).millis().max(1),
+                accepted: None,
+                correction: Arc::default(),
+            },
+            warned: false,
+        })
+    }
+
+    /// Publishers begin, whose segmenter makes segments longer by `correction`.
+    pub(super) fn begin(&mut self, correction: Arc<AtomicI64>) {
+        self.discard();
+        self.gap = true;
+        self.floor.accepted = None;
+        self.floor.correction = correction;
+        self.renew();
+    }
+
+    /// Another publisher begins; what was given up is tried again.
+    pub(super) fn renew(&mut self) {
+        self.storage = self.hls.storage;
+        (self.given_up, self.warned) = (false, false);
+        let place: &dyn std::fmt::Display = match self.storage {
+            HlsStorage::Disk => &self.hls.path.display(),
+            HlsStorage::Ram => &"memory",
+        };
+        info!("hls: {} goes to {place}, segments of {:?}", self.key, self.hls.fragment);
+    }
+
+    /// Takes the next piece.
+    pub(super) fn take(&mut self, piece: Piece) -> Order {
+        if self.given_up {
+            return Order::Continue;
+        }
+        match piece {
+            Piece::Begin => {
+                self.discard();
+                self.start()
+            }
+            Piece::Data(bytes) => self.write(bytes),
+            Piece::End(segment) => self.end(segment),
+            Piece::Void => {
+                self.discard();
+                Order::Continue
+            }
+        }
+    }
+
+    /// What came last is not to be used: something between is missing.
+    pub(super) fn lose(&mut self) {
+        self.discard();
+        self.gap = true;
+    }
+
+    fn discard(&mut self) {
+        if let Some(Writing { store: Ok(open), .. }) = self.open.take() {
+            open.discard();
+        }
+    }
+
+    fn start(&mut self) -> Order {
+        let name = Naming { time: naming::now(self.hls.utc), timestamp: self.timestamp() };
+        let path = self.path(&self.name(&name, None));
+        let mut opened = Open::new(self.storage, &path);
+        if let Err(e) = &opened
+            && self.gap
+            && e.kind() != io::ErrorKind::StorageFull
+        {
+            warn!("hls: {e}; the segments of {} are kept in memory", self.key);
+            self.storage = HlsStorage::Ram;
+            opened = Open::new(self.storage, &path);
+        }
+        let (store, order) = match opened {
+            Ok(open) => (Ok(open), Order::Continue),
+            Err(e) => (Err(Lost), self.fail(&e)),
+        };
+        self.open = Some(Writing { name, store });
+        order
+    }
+
+    fn write(&mut self, bytes: Bytes) -> Order {
+        let Some(Writing { store: Ok(open), .. }) = &mut self.open else { return Order::Continue };
+        let Err(e) = open.write(bytes) else { return Order::Continue };
+        if let Some(writing) = &mut self.open
+            && let Ok(open) = std::mem::replace(&mut writing.store, Err(Lost))
+        {
+            open.discard();
+        }
+        self.fail(&e)
+    }
+
+    fn end(&mut self, segment: Segment) -> Order {
+        let Some(Writing { name, store }) = self.open.take() else { return Order::Continue };
+        let Ok(open) = store else { return Order::Continue };
+        let relative = self.name(&name, Some(segment.duration.millis()));
+        let path = self.path(&relative);
+        let stored = match open.finish(&path) {
+            Ok(stored) => stored,
+            Err(e) => return self.fail(&e),
+        };
+        let place = shelf::place(&self.key.vhost, &relative);
+        let (size, in_file) = match &stored {
+            shelf::Segment::Ram(bytes) => (bytes.len(), false),
+            shelf::Segment::File(_) => (0, true),
+        };
+        self.shelf.put_segment(place.clone(), stored, &self.key);
+        self.kept.push_back(Kept { place, path, size, in_file });
+        debug!("hls: {} segment {} of {} ms", self.key, self.seq, segment.duration.millis());
+        let discontinuity = std::mem::take(&mut self.gap) || segment.discontinuity;
+        let uri = self.uri(&relative);
+        let out = self.window.push(Entry { seq: self.seq, uri, duration: segment.duration, discontinuity });
+        self.seq += 1;
+        self.expired += out.len();
+        self.list();
+        self.clean();
+        Order::Continue
+    }
+
+    /// Shows what there is now.
+    fn list(&mut self) {
+        let Some(playlist) = self.window.playlist() else { return };
+        if self.storage == HlsStorage::Disk
+            && let Err(e) = store::replace(&self.path(&self.m3u8), playlist.as_str())
+        {
+            self.warn(&e);
+        }
+        self.shelf.put_playlist(&self.playlist_place(), &self.key, playlist);
+    }
+
+    /// Lets go of what nobody asks for any more.
+    fn clean(&mut self) {
+        while self.expired > EXPIRED_KEPT {
+            self.expired -= 1;
+            self.drop_oldest();
+        }
+        let mut ram: usize = self.kept.iter().map(|kept| kept.size).sum();
+        while ram > MAX_RAM
+            && let Some(oldest) = self.kept.front()
+        {
+            ram -= oldest.size;
+            self.expired = self.expired.saturating_sub(1);
+            self.drop_oldest();
+            self.warn(&"its segments are larger than the memory for them: the oldest cannot be fetched");
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.kept.pop_front() else { return };
+        self.shelf.take_segment(&oldest.place);
+        if oldest.in_file && self.hls.cleanup {
+            store::remove(&oldest.path);
+        }
+    }
+
+    /// Deletes everything: the publisher has been gone for long, or the server stops.
+    pub(super) fn dispose(&mut self) {
+        self.discard();
+        self.shelf.take_playlist(&self.playlist_place());
+        let in_file = self.kept.iter().any(|kept| kept.in_file);
+        while let Some(kept) = self.kept.pop_front() {
+            self.shelf.take_segment(&kept.place);
+            if kept.in_file {
+                store::remove(&kept.path);
+            }
+        }
+        if in_file {
+            store::remove(&self.path(&self.m3u8));
+        }
+        info!("hls: {} is disposed of", self.key);
+    }
+
+    /// Ends without deleting files.
+    pub(super) fn forget(&mut self) {
+        self.discard();
+        self.shelf.take_playlist(&self.playlist_place());
+        self.kept.drain(..).for_each(|kept| self.shelf.take_segment(&kept.place));
+    }
+
+    fn fail(&mut self, e: &io::Error) -> Order {
+        self.warn(e);
+        self.gap = true;
+        match self.hls.on_error {
+            HlsOnError::Continue => Order::Continue,
+            HlsOnError::Ignore => {
+                self.given_up = true;
+                Order::Continue
+            }
+            HlsOnError::Disconnect => Order::Disconnect,
+        }
+    }
+
+    /// Once for a publisher, since what went wrong goes wrong again and again.
+    fn warn(&mut self, what: &dyn std::fmt::Display) {
+        if !std::mem::replace(&mut self.warned, true) {
+            warn!("hls: {}: {what}", self.key);
+        }
+    }
+
+    fn name(&self, name: &Naming, duration: Option<i64>) -> String {
+        let names = Names {
+            key: &self.key,
+            seq: Some(self.seq),
+            duration,
+            timestamp: Some(name.timestamp),
+            time: Some(&name.time),
+        };
+        names.fill(&self.hls.ts_file)
+    }
+
+    fn timestamp(&mut self) -> i64 {
+        let now = jiff::Timestamp::now().as_millisecond();
+        if self.hls.ts_floor { self.floor.next(now) } else { now }
+    }
+
+    fn path(&self, relative: &str) -> PathBuf {
+        self.hls.path.join(relative)
+    }
+
+    fn playlist_place(&self) -> String {
+        shelf::place(&self.key.vhost, &self.m3u8)
+    }
+
+    /// The segment's address as the playlist tells it.
+    fn uri(&self, segment: &str) -> String {
+        let encoded = |path: &str| utf8_percent_encode(path, PATH).to_string();
+        if !self.hls.entry_prefix.is_empty() {
+            return format!("{}/{}", self.hls.entry_prefix.trim_end_matches('/'), encoded(segment));
+        }
+        let folder = Path::new(&self.m3u8).parent().unwrap_or(Path::new(""));
+        let common = folder.ancestors().find(|ancestor| Path::new(segment).starts_with(ancestor));
+        let common = common.unwrap_or(Path::new(""));
+        let up = folder.strip_prefix(common).map_or(0, |rest| rest.components().count());
+        let down = Path::new(segment).strip_prefix(common).map_or(segment.into(), Path::to_string_lossy);
+        "../".repeat(up) + &encoded(&down)
+    }
+}
+
+/// `hls_ts_floor`: segments are numbered by the wall clock, one number each, so that several servers give the same segment the same
+/// name.
+struct Floor {
+    /// Milliseconds.
+    fragment: i64,
+    /// The number of the newest segment.
+    accepted: Option<i64>,
+    /// Told to the segmenter: microseconds by which segments are to be longer, so that numbers and clock come together again.
+    correction: Arc<AtomicI64>,
+}
+
+impl Floor {
+    /// Numbers further from the clock than this are given up.
+    const FAR: i64 = 20;
+    /// How much of the distance one segment makes up for.
+    const SHARE: f64 = 0.3;
+
+    fn next(&mut self, now: i64) -> i64 {
+        let clock = now.div_euclid(self.fragment);
+        let next = self.accepted.map_or(clock - 1, |accepted| accepted + 1);
+        let next = if (next - clock).abs() > Self::FAR { clock - 1 } else { next };
+        self.accepted = Some(next);
+        let micros = Self::SHARE * (next - clock) as f64 * self.fragment as f64 * 1000.0;
+        self.correction.store(micros as i64, Ordering::Relaxed);
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use media::Micros;
+
+    use super::*;
+    use crate::config::{Config, Environment};
+
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("oxcast-hls-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        path
+    }
+
+    /// A stream of the vhost `a.com` with this in its block.
+    fn stream(path: &Path, text: &str) -> (Stream, Arc<Shelf>) {
+        let text = format!(
+            "listen 1; vhost a.com {{ hls {{ enabled on; hls_fragment 2; hls_window 4; hls_path {}; {text} }} }}",
+            path.display()
+        );
+        let config = Config::parse("test", text.as_bytes(), &Environment::default()).unwrap();
+        let hls = Arc::new(config.vhosts[0].hls.clone().unwrap());
+        let key = StreamKey { vhost: "a.com".into(), app: "live".into(), stream: "käm 1".into() };
+        let shelf = Arc::<Shelf>::default();
+        let mut stream = Stream::new(&key, &hls, &shelf).unwrap();
+        stream.begin(Arc::default());
+        (stream, shelf)
+    }
+
+    fn segment(stream: &mut Stream, text: &'static str) -> Order {
+        let end = Segment { start: Micros::ZERO, duration: Micros::from_secs(2), discontinuity: false };
+        for piece in [Piece::Begin, Piece::Data(Bytes::from_static(text.as_bytes())), Piece::End(end)] {
+            if stream.take(piece) == Order::Disconnect {
+                return Order::Disconnect;
+            }
+        }
+        Order::Continue
+    }
+
+    fn listed(shelf: &Shelf, place: &str) -> String {
+        shelf.playlist(place).map(|listed| listed.playlist.as_str().to_owned()).unwrap_or_default()
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .map(|entries| entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect())
+            .unwrap_or_default();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn files_come_and_go() {
+        let path = folder("files");
+        let (mut stream, shelf) = stream(&path, "");
+        let live = path.join("live");
+        assert_eq!(files(&live), [""; 0]);
+        stream.take(Piece::Begin);
+        stream.take(Piece::Data(Bytes::from_static(b"half")));
+        assert_eq!(files(&live), ["käm 1-0.ts.tmp"], "what is half done has another name");
+        for _ in 0..6 {
+            segment(&mut stream, "whole");
+        }
+        let want = ["käm 1-1.ts", "käm 1-2.ts", "käm 1-3.ts", "käm 1-4.ts", "käm 1-5.ts", "käm 1.m3u8"];
+        assert_eq!(files(&live), want, "three listed, two on their way out");
+        assert_eq!(fs::read_to_string(live.join("käm 1-5.ts")).unwrap(), "whole");
+        let text = fs::read_to_string(live.join("käm 1.m3u8")).unwrap();
+        assert!(text.contains("SEQUENCE:3\n") && text.contains("\nk%C3%A4m%201-5.ts\n"), "{text}");
+        assert_eq!(listed(&shelf, "a.com/live/käm 1.m3u8"), text);
+        assert!(shelf.segment("a.com/live/käm 1-0.ts").is_none());
+        assert!(matches!(shelf.segment("a.com/live/käm 1-5.ts"), Some((shelf::Segment::File(_), _))));
+        stream.take(Piece::Begin);
+        stream.dispose();
+        assert_eq!(files(&live), [""; 0]);
+        assert!(listed(&shelf, "a.com/live/käm 1.m3u8").is_empty());
+    }
+
+    #[test]
+    fn without_a_place_for_files_there_is_memory() {
+        let path = folder("memory");
+        fs::write(&path, "a file where a folder should be").unwrap();
+        let (mut stream, shelf) = stream(&path, "");
+        assert_eq!(segment(&mut stream, "whole"), Order::Continue);
+        assert!(listed(&shelf, "a.com/live/käm 1.m3u8").contains("1-0.ts"));
+        let Some((shelf::Segment::Ram(bytes), _)) = shelf.segment("a.com/live/käm 1-0.ts") else { panic!() };
+        assert_eq!(bytes, "whole");
+        // The next publisher tries again.
+        fs::remove_file(&path).unwrap();
+        stream.begin(Arc::default());
+        segment(&mut stream, "more");
+        assert_eq!(files(&path.join("live")), ["käm 1-1.ts", "käm 1.m3u8"]);
+        assert!(
+            listed(&shelf, "a.com/live/käm 1.m3u8")
+                .contains("#EXT-X-DISCONTINUITY\n#EXTINF:2.000, no desc\nk")
+        );
+    }
+
+    #[test]
+    fn a_disk_that_fails_in_between_costs_a_segment() {
+        for (on_error, order, later) in [
+            ("continue", Order::Continue, true),
+            ("ignore", Order::Continue, false),
+            ("disconnect", Order::Disconnect, true),
+        ] {
+            let path = folder(on_error);
+            let (mut stream, shelf) = stream(&path, &format!("hls_on_error {on_error};"));
+            segment(&mut stream, "one");
+            fs::remove_dir_all(&path).unwrap();
+            fs::write(&path, "in the way").unwrap();
+            assert_eq!(segment(&mut stream, "lost"), order);
+            fs::remove_file(&path).unwrap();
+            segment(&mut stream, "two");
+            let text = listed(&shelf, "a.com/live/käm 1.m3u8");
+            assert!(text.contains("1-0.ts"), "{text}");
+            assert_eq!(
+                text.contains("#EXT-X-DISCONTINUITY\n#EXTINF:2.000, no desc\nk%C3%A4m%201-1.ts"),
+                later
+            );
+        }
+    }
+
+    #[test]
+    fn names_and_addresses() {
+        let path = folder("names");
+        let uri = |text: &str, name: &str| stream(&path, text).0.uri(name);
+        assert_eq!(uri("", "live/x-1.ts"), "x-1.ts");
+        assert_eq!(uri("hls_m3u8_file a/b/[stream].m3u8;", "a/c/x.ts"), "../c/x.ts");
+        assert_eq!(uri("hls_m3u8_file [stream].m3u8;", "live/2026/x.ts"), "live/2026/x.ts");
+        assert_eq!(uri("hls_entry_prefix http://cdn/;", "live/x 1.ts"), "http://cdn/live/x%201.ts");
+        let text = "hls_ts_file [app]/[stream]/[seq]-[duration]-[2006].ts; hls_storage ram;";
+        let (mut stream, shelf) = stream(&path, text);
+        segment(&mut stream, "x");
+        let year = naming::now(false).year();
+        assert!(shelf.segment(&format!("a.com/live/käm 1/0-2000-{year}.ts")).is_some());
+    }
+
+    #[test]
+    fn floors_go_up_by_one_and_pull_towards_the_clock() {
+        let correction = Arc::<AtomicI64>::default();
+        let mut floor = Floor { fragment: 10_000, accepted: None, correction: correction.clone() };
+        assert_eq!(floor.next(1_000_000), 99);
+        assert_eq!(correction.load(Ordering::Relaxed), -3_000_000, "one behind: shorter segments");
+        assert_eq!(floor.next(1_005_000), 100);
+        assert_eq!(correction.load(Ordering::Relaxed), 0);
+        assert_eq!(floor.next(1_006_000), 101);
+        assert_eq!(correction.load(Ordering::Relaxed), 3_000_000);
+        assert_eq!(floor.next(5_000_000), 499, "the clock has jumped");
+    }
+}

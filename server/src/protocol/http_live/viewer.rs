@@ -1,0 +1,319 @@
+//! One player of a live stream, from its request to its end: admission, the response head, the body, and what the player says
+//! meanwhile. What bodies consist of is told by `flv` and `plain`.
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Method, Request, StatusCode, Version, header};
+use bytes::Bytes;
+use formats::es;
+use media::{Remux, codec::Codec};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::mount::Target;
+use super::reply::Reply;
+use super::websocket::{self, Listener, Said, close, goodbye, pong};
+use super::{Service, flv, plain};
+use crate::config::{HttpFormat, HttpRemux, Vhost};
+use crate::form;
+use crate::gate::{Ask, Playing, Refused};
+use crate::net::{Conn, Core, Delivery, Framing, Input, Outbox};
+use crate::session::{Kind, Session};
+
+/// A request for a live stream, and what serves it.
+pub(super) struct Viewer {
+    pub(super) core: Rc<Core>,
+    pub(super) service: Arc<Service>,
+    pub(super) request: Request<()>,
+    /// What the client sent behind its request.
+    pub(super) early: Bytes,
+}
+
+/// How a viewing ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the peer left")]
+    Left,
+    #[error("the peer said goodbye")]
+    Goodbye,
+    #[error("{0}")]
+    Kicked(String),
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    WebSocket(#[from] websocket::Error),
+}
+
+/// How long a player that was told the end has to take it.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+impl Viewer {
+    /// Serves the stream until it or the player ends.
+    pub(super) async fn serve(mut self, conn: Conn) {
+        let session = conn.session.clone();
+        let (mut input, outbox) = conn.split();
+        let ended = self.view(&session, &mut input, &outbox).await;
+        match &ended {
+            Ok(()) => info!("client finished: the stream ended"),
+            Err(Ended::Left | Ended::Goodbye) => info!("client disconnect peer"),
+            Err(Ended::Kicked(reason)) => info!("client finished: {reason}"),
+            Err(Ended::Refused(reason)) => warn!("client refused: {reason}, peer={}", session.peer),
+            Err(e) => warn!("serve error: {e}, peer={}", session.peer),
+        }
+        if !matches!(ended, Err(Ended::Left | Ended::Io(_))) {
+            let farewell = async {
+                outbox.clear().await?;
+                outbox.finish().await
+            };
+            // Who does not listen is cut off.
+            let _ = timeout(FAREWELL, farewell).await;
+        }
+    }
+
+    async fn view(
+        &mut self,
+        session: &Arc<Session>,
+        input: &mut Input,
+        outbox: &Rc<Outbox>,
+    ) -> Result<(), Ended> {
+        let Some(target) = self.service.mounts.find(&self.service.gate, &self.request) else {
+            let reason = "the stream is gone";
+            outbox.send(self.refusal(StatusCode::NOT_FOUND, reason))?;
+            return Err(Ended::Refused(reason.into()));
+        };
+        if self.request.method() == Method::HEAD {
+            outbox.send(self.head(target.format, Framing::Chunked).with_body(""))?;
+            return Ok(());
+        }
+        let framing = match self.framing() {
+            Ok(framing) => framing,
+            Err((status, reason)) => {
+                outbox.send(self.refusal(status, reason))?;
+                return Err(Ended::Refused(reason.into()));
+            }
+        };
+        let playing = match self.admit(session, &target).await {
+            Ok(playing) => playing,
+            Err(refused) => {
+                outbox.send(self.refusal(status(&refused), &refused.to_string()))?;
+                return Err(Ended::Refused(refused.to_string()));
+            }
+        };
+        if let Some(reason) = mismatch(&playing) {
+            outbox.send(self.refusal(StatusCode::NOT_FOUND, &reason))?;
+            return Err(Ended::Refused(reason));
+        }
+        outbox.set_nodelay(playing.vhost.tcp_nodelay);
+        outbox.send(match framing {
+            Framing::WebSocket => {
+                let key = self.request.headers().get(header::SEC_WEBSOCKET_KEY);
+                Reply::websocket(key.map_or(&[], |k| k.as_bytes())).with_body("")
+            }
+            _ => self.head(target.format, framing).with_body(""),
+        })?;
+
+        let mut ears = Ears::new(framing);
+        ears.hear(&std::mem::take(&mut self.early), outbox)?;
+        let this = &*self;
+        let listen = async {
+            loop {
+                let core = &this.core;
+                let heard = poll_fn(|cx| {
+                    input.poll_read(cx, core, |bytes| match bytes {
+                        [] => Err(Ended::Left),
+                        bytes => ears.hear(bytes, outbox),
+                    })
+                });
+                match heard.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(ended)) => return ended,
+                    Err(_) => return Ended::Left,
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            reason = session.kicked() => {
+                if framing == Framing::WebSocket {
+                    outbox.send(goodbye(close::POLICY))?;
+                }
+                Err(Ended::Kicked(reason))
+            }
+            ended = listen => Err(ended),
+            played = this.deliver(&playing, outbox, framing) => {
+                played.map_err(|e| match e.kind() {
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ended::Left,
+                    _ => Ended::Io(e),
+                })?;
+                outbox.send(Bytes::from_static(framing.end()))?;
+                Ok(())
+            }
+        }
+    }
+
+    async fn admit(&self, session: &Arc<Session>, target: &Target) -> Result<Playing, Refused> {
+        let referer = self.request.headers().get(header::REFERER).and_then(|v| v.to_str().ok());
+        let tc_url = format!("http://{}/{}", target.vhost, target.app);
+        let ask = Ask {
+            session,
+            kind: Kind::FlvPlay,
+            vhost: &target.vhost,
+            app: &target.app,
+            stream: &target.stream,
+            name: &target.file,
+            page_url: referer.unwrap_or_default(),
+            swf_url: "",
+            tc_url: &tc_url,
+        };
+        self.service.gate.play(ask).await
+    }
+
+    async fn deliver(&self, playing: &Playing, outbox: &Rc<Outbox>, framing: Framing) -> io::Result<()> {
+        let vhost = &playing.vhost;
+        let Some(remux) = &vhost.http_remux else { return Ok(()) };
+        let tracks = playing.broadcast.tracks();
+        info!(
+            "start play stream={}, type=flv-play, format={:?}, framing={framing:?}, live={}",
+            playing.broadcast.key(),
+            remux.format,
+            playing.broadcast.is_live()
+        );
+        match remux.format {
+            HttpFormat::Flv => self.deliver_flv(playing, remux, outbox, framing).await,
+            HttpFormat::Ts => {
+                let make = || form::ts(vhost, remux, &tracks);
+                self.deliver_plain(playing, outbox, framing, make).await
+            }
+            HttpFormat::Aac | HttpFormat::Mp3 => {
+                if remux.format == HttpFormat::Mp3 {
+                    outbox.push(framing.frame(&es::ID3))?;
+                }
+                self.deliver_plain(playing, outbox, framing, || form::audio(remux)).await
+            }
+        }
+    }
+
+    async fn deliver_flv(
+        &self,
+        playing: &Playing,
+        remux: &HttpRemux,
+        outbox: &Rc<Outbox>,
+        framing: Framing,
+    ) -> io::Result<()> {
+        let vhost = &playing.vhost;
+        let tracks = playing.broadcast.tracks();
+        let make = || form::flv(vhost, &tracks);
+        let (followed, mut reader) = self.core.follow(&playing.broadcast, &form::following(vhost), make);
+        let (wire, first, publisher) =
+            flv::open(&playing.broadcast, &mut reader, remux, |tracks| form::starts_at_zero(vhost, tracks))
+                .await;
+        outbox.push(framing.frame(&first))?;
+        let delivery = Delivery::new(self.core.clone(), followed, reader, outbox.clone(), framing, wire);
+        delivery.with_publisher(publisher).with_gap(vhost.play.send_min_interval).run().await?;
+        Ok(())
+    }
+
+    /// Bodies of which every player gets the same bytes.
+    async fn deliver_plain<R: Remux<Unit: plain::Plain>>(
+        &self,
+        playing: &Playing,
+        outbox: &Rc<Outbox>,
+        framing: Framing,
+        make: impl FnOnce() -> R,
+    ) -> io::Result<()> {
+        let vhost: &Vhost = &playing.vhost;
+        let (followed, reader) = self.core.follow(&playing.broadcast, &form::following(vhost), make);
+        let wire = plain::Wire::default();
+        let delivery = Delivery::new(self.core.clone(), followed, reader, outbox.clone(), framing, wire);
+        delivery.with_gap(vhost.play.send_min_interval).run().await?;
+        Ok(())
+    }
+
+    /// How the body travels: as WebSocket messages, in chunks, or, for HTTP/1.0, until the connection ends.
+    fn framing(&self) -> Result<Framing, (StatusCode, &'static str)> {
+        if websocket::is_asked_for(&self.request) {
+            return websocket::handshake(self.request.headers()).map(|_| Framing::WebSocket);
+        }
+        Ok(if self.request.version() == Version::HTTP_10 { Framing::Raw } else { Framing::Chunked })
+    }
+
+    fn head(&self, format: HttpFormat, framing: Framing) -> Reply {
+        let framing = if self.request.version() == Version::HTTP_10 { Framing::Raw } else { framing };
+        Reply::live(self.request.version(), content_type(format), framing)
+            .with_cors(self.service.crossdomain, self.request.headers())
+    }
+
+    fn refusal(&self, status: StatusCode, reason: &str) -> Bytes {
+        Reply::refusal(self.request.version(), status, reason)
+            .with_cors(self.service.crossdomain, self.request.headers())
+            .with_body(&format!("{reason}\n"))
+    }
+}
+
+fn content_type(format: HttpFormat) -> &'static str {
+    match format {
+        HttpFormat::Flv => "video/x-flv",
+        HttpFormat::Ts => "video/MP2T",
+        HttpFormat::Aac => "audio/x-aac",
+        HttpFormat::Mp3 => "audio/mpeg",
+    }
+}
+
+/// Why there is nothing to send: the mount is for sound of another codec than the stream has.
+fn mismatch(playing: &Playing) -> Option<String> {
+    let format = playing.vhost.http_remux.as_ref()?.format;
+    let tracks = playing.broadcast.tracks();
+    let codec = &tracks.audio()?.codec;
+    let fits = match format {
+        HttpFormat::Flv | HttpFormat::Ts => true,
+        HttpFormat::Aac => matches!(codec, Codec::Aac(_)),
+        HttpFormat::Mp3 => matches!(codec, Codec::Mp3(_)),
+    };
+    (!fits).then(|| format!("the sound of this stream is {}, not {format:?}", codec.name()))
+}
+
+/// The HTTP status that says a refusal.
+fn status(refused: &Refused) -> StatusCode {
+    match refused {
+        Refused::NoVhost(_) => StatusCode::NOT_FOUND,
+        Refused::Busy(_) => StatusCode::CONFLICT,
+        Refused::Denied(_) => StatusCode::FORBIDDEN,
+    }
+}
+
+/// What listens to a player that should only read.
+struct Ears {
+    websocket: Option<Listener>,
+}
+
+impl Ears {
+    fn new(framing: Framing) -> Self {
+        Self { websocket: (framing == Framing::WebSocket).then(Listener::default) }
+    }
+
+    fn hear(&mut self, bytes: &[u8], outbox: &Outbox) -> Result<(), Ended> {
+        // What an HTTP player sends behind its request is of no interest.
+        let Some(listener) = &mut self.websocket else { return Ok(()) };
+        let mut said = Vec::new();
+        let heard = listener.receive(bytes, &mut said);
+        for said in said {
+            match said {
+                Said::Ping(payload) => outbox.send(pong(&payload))?,
+                Said::Close(code) => {
+                    outbox.send(goodbye(code))?;
+                    return Err(Ended::Goodbye);
+                }
+            }
+        }
+        if heard.is_err() {
+            outbox.send(goodbye(close::PROTOCOL_ERROR))?;
+        }
+        Ok(heard?)
+    }
+}

@@ -1,0 +1,204 @@
+//! How the server ends: the signals that ask for it, the parent process that it may hang on, and the wait for the
+//! clients to leave. What is torn down in which order is told in `app`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tracing::{info, warn};
+
+use crate::config::Grace;
+use crate::log::Log;
+use crate::net::{Cores, Door};
+use crate::process::Parent;
+use crate::session::{Cid, Kind, Roll};
+
+/// The signals that mean something to us, caught from the start on.
+pub struct Signals {
+    term: Signal,
+    int: Signal,
+    quit: Signal,
+    hangup: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+impl Signals {
+    /// Catches them; what they do otherwise is to end the process.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn catch() -> io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
+    }
+}
+
+/// The server is to end; why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quit {
+    /// At once.
+    Fast(&'static str),
+    /// When its clients have left.
+    Graceful(&'static str),
+}
+
+impl fmt::Display for Quit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fast(why) => write!(f, "{why}: stopping"),
+            Self::Graceful(why) => write!(f, "{why}: stopping when the clients have left"),
+        }
+    }
+}
+
+/// Waits for the end of the server, and does meanwhile what other signals ask for.
+pub struct Watch {
+    signals: Signals,
+    log: Log,
+    parent: Option<Parent>,
+    grace: Grace,
+}
+
+/// How often the parent is looked at.
+const PARENT: Duration = Duration::from_secs(1);
+
+impl Watch {
+    /// Watches for `signals`, and for the loss of `parent` if there is one.
+    pub fn new(signals: Signals, log: Log, parent: Option<Parent>, grace: Grace) -> Self {
+        Self { signals, log, parent, grace }
+    }
+
+    /// Waits until somebody wants the server to end.
+    pub async fn quit(&mut self) -> Quit {
+        loop {
+            let Signals { term, int, quit, hangup, user1, user2 } = &mut self.signals;
+            tokio::select! {
+                _ = term.recv() => {
+                    let manner = if self.grace.force { Quit::Graceful } else { Quit::Fast };
+                    return manner("SIGTERM");
+                }
+                _ = int.recv() => return Quit::Fast("SIGINT"),
+                _ = quit.recv() => return Quit::Graceful("SIGQUIT"),
+                _ = hangup.recv() => {
+                    warn!("SIGHUP: reload is not built yet, the configuration stays as it is");
+                }
+                _ = user1.recv() => {
+                    self.log.reopen();
+                    info!("SIGUSR1: the log is reopened");
+                }
+                _ = user2.recv() => warn!("SIGUSR2 has no meaning here"),
+                () = lost(self.parent) => return Quit::Fast("the parent process has changed"),
+            }
+        }
+    }
+
+    /// Waits for the clients to leave, with the listeners closed after a while; `Some` if somebody loses patience.
+    pub async fn drain(&mut self, cores: &Cores, door: &Door, roll: &Arc<Roll>) -> Option<Quit> {
+        let wait = self.grace.start_wait;
+        self.unless_hurried(async {
+            info!("new clients are served for another {wait:?}");
+            sleep(wait).await;
+            cores.close();
+            info!("the listeners are closed, connections left: {}", door.inside());
+            empty(door, roll).await;
+        })
+        .await
+    }
+
+    /// The wait after the last client left.
+    pub async fn linger(&mut self) {
+        let wait = self.grace.final_wait;
+        info!("all clients have left, ending in {wait:?}");
+        if let Some(hurry) = self.unless_hurried(sleep(wait)).await {
+            info!("{hurry}");
+        }
+    }
+
+    /// Waits for `work` to end, or for somebody who wants the server to end at once.
+    async fn unless_hurried(&mut self, work: impl Future<Output = ()>) -> Option<Quit> {
+        let hurry = async {
+            loop {
+                match self.quit().await {
+                    Quit::Graceful(why) => info!("{why}: stopping already; SIGINT does not wait for clients"),
+                    fast @ Quit::Fast(_) => return fast,
+                }
+            }
+        };
+        tokio::select! {
+            () = work => None,
+            hurry = hurry => Some(hurry),
+        }
+    }
+}
+
+/// Waits until the parent is another one; for ever if there is none to look at.
+async fn lost(parent: Option<Parent>) {
+    let Some(parent) = parent else { return std::future::pending().await };
+    while !parent.is_lost() {
+        sleep(PARENT).await;
+    }
+}
+
+/// Waits until nobody is inside, and logs now and then how many still are.
+async fn empty(door: &Door, roll: &Arc<Roll>) {
+    const LOOK: Duration = Duration::from_millis(50);
+    const LINE: Duration = Duration::from_secs(10);
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut strays = Strays::default();
+    let (mut told, mut told_at, mut strays_at) = (door.inside(), Instant::now(), Instant::now());
+    loop {
+        looks.tick().await;
+        let inside = door.inside();
+        if inside == 0 {
+            return;
+        }
+        if inside <= told / 2 || told_at.elapsed() >= LINE {
+            info!("connections left: {inside}");
+            (told, told_at) = (inside, Instant::now());
+        }
+        if strays_at.elapsed() >= Strays::LOOK {
+            strays.send_away(roll);
+            strays_at = Instant::now();
+        }
+    }
+}
+
+/// Players of streams that nobody publishes. Some protocols let them wait for a publisher, but none can come any more.
+#[derive(Default)]
+struct Strays {
+    /// What each of them had been sent when it was looked at last.
+    sent: HashMap<Cid, u64>,
+}
+
+impl Strays {
+    const LOOK: Duration = Duration::from_secs(1);
+
+    /// Ends those that have got nothing since the last call. Others still take what the publisher left behind.
+    fn send_away(&mut self, roll: &Roll) {
+        let clients = roll.clients();
+        let waits = |kind: Kind| !kind.is_publish() && kind != Kind::HlsPlay;
+        let strays = clients.iter().filter(|client| {
+            waits(client.kind) && !client.stream.broadcast().is_some_and(|broadcast| broadcast.is_live())
+        });
+        let sent = strays.map(|client| {
+            let (cid, sent) = (client.session.cid, client.bytes().1);
+            if self.sent.get(&cid) == Some(&sent) {
+                client.session.kick("the server is about to stop, and nobody publishes this stream");
+            }
+            (cid, sent)
+        });
+        self.sent = sent.collect();
+    }
+}
