@@ -35,8 +35,12 @@ struct Failure {
 }
 
 impl Failure {
+    /// What is wrong after the log has started is logged, too: at boot, nobody looks at standard error.
     fn new(status: u8) -> impl Fn(&dyn std::fmt::Display) -> Self {
-        move |e| Self { message: e.to_string(), status }
+        move |e| {
+            error!("cannot start: {e}");
+            Self { message: e.to_string(), status }
+        }
     }
 }
 

@@ -91,6 +91,7 @@ pub fn test(source: &Source, env: &Environment) -> (String, u8) {
 /// A realtime video server. Without a file it serves RTMP on 1935, HTTP-FLV on 8080 and its API on 1985.
 #[derive(Debug, Parser)]
 #[command(name = "oxcast", disable_help_flag = true, disable_version_flag = true, args_override_self = true)]
+#[command(override_usage = "oxcast [OPTIONS]\n       oxcast [OPTIONS] status", after_help = STATUS)]
 struct Args {
     /// Configuration file; the last one given counts
     #[arg(short, long, value_name = "FILE")]
@@ -110,10 +111,12 @@ struct Args {
     /// Print this help and exit
     #[arg(short, short_alias = '?', long)]
     help: bool,
-    /// `status`: say whether the server runs; it exits with 0 if so, 3 if not, and 1 if it has crashed
-    #[arg(value_name = "status")]
+    #[arg(hide = true)]
     words: Vec<OsString>,
 }
+
+const STATUS: &str = "`oxcast status` says whether the server of this configuration runs, and exits with 0 if it does, \
+with 3 if it does not, and with 1 if it has crashed.";
 
 impl Args {
     fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {

@@ -2,7 +2,7 @@
 //! until that one serves or gives up, and says so. (A fork would take all locks of all threads along in whatever state.)
 
 use std::env;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
@@ -99,15 +99,16 @@ impl Starter {
     /// # Errors
     /// Nobody waits any more: the start was interrupted.
     pub fn tell_ready(self, tank: Tank) -> io::Result<()> {
+        let news = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let nothing = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        dup2_stdin(&nothing)?;
         if tank == Tank::File && !is_file(io::stdout().as_fd()) {
             dup2_stdout(&nothing)?;
         }
         if !is_file(io::stderr().as_fd()) {
             dup2_stderr(&nothing)?;
         }
-        rustix::io::write(io::stdin(), b"\n")?;
-        Ok(dup2_stdin(&nothing)?)
+        (&news).write_all(b"\n")
     }
 }
 

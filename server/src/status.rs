@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, absolute};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -28,6 +28,7 @@ pub fn status(source: &Source, env: &Environment) -> (String, u8) {
         Err(error) => return (format!("{error}\n"), exit::UNKNOWN),
     };
     let path = config.work_dir.join(&config.pid);
+    let path = absolute(&path).unwrap_or(path);
     let file = path.display();
     match Holder::of(&path) {
         Ok(Holder::Running(Some(pid))) => {

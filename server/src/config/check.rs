@@ -262,9 +262,12 @@ fn judge(value: &Value, feature: &str, files: &Files, verdict: &mut Verdict) {
             let message = format!("`{name}` has no effect: {feature} is not built yet");
             verdict.warnings.push(value.problem(files, 0, message));
         }
-        false if !is_switch || value.is_on() => {
-            verdict.problems.push(value.problem(files, 0, refusal(name, feature)));
+        false if is_switch && value.is_on() => {
+            let problem = value.problem(files, 0, refusal(name, feature));
+            let off = if value.is_variable() { "unset it" } else { "write `off`, or remove it" };
+            verdict.problems.push(problem.help(off));
         }
+        false if !is_switch => verdict.problems.push(value.problem(files, 0, refusal(name, feature))),
         _ => {}
     }
 }

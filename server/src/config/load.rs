@@ -252,7 +252,13 @@ impl<'a> Reader<'a> {
                 text if text.contains(':') => format!("`{name}` must not contain `:`"),
                 _ => continue,
             };
-            self.problems.push(value.problem(self.files, 0, message));
+            let mut problem = value.problem(self.files, 0, message);
+            // What is shown here may end in a log.
+            if let (false, Some(place)) = (value.text().is_empty(), &mut problem.place) {
+                let stars = "*".repeat(value.text().chars().count());
+                place.source = place.source.replace(value.text(), &stars);
+            }
+            self.problems.push(problem);
         }
         Some(Credentials { username: self.text(block, "username"), password: self.text(block, "password") })
     }

@@ -23,7 +23,7 @@ fn shell(dir: &Path, config: &str, line: &str) -> Running {
     fs::write(dir.join("oxcast.conf"), config).unwrap();
     let mut command = Command::new("sh");
     command.current_dir(dir).args(["-c", line]).arg(oxcast().get_program());
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SRS_")) {
+    for (name, _) in oxcast().get_envs() {
         command.env_remove(name);
     }
     Running::start("sh", &mut command)
@@ -96,8 +96,10 @@ fn the_command_returns_when_the_daemon_serves() {
             log.display()
         )]
     );
-    assert!(daemon.log().contains(&format!("][{}][", daemon.pid)), "{}", daemon.log());
-    assert!(daemon.log().contains("ready on"));
+    let line = until("the log says so, too", SOON, || {
+        daemon.log().lines().find(|line| line.contains("ready on")).map(str::to_owned)
+    });
+    assert!(line.contains(&format!("][{}][", daemon.pid)), "{line}");
 
     // Nothing is left of the shell: its session, its terminal, its pipes. The directory is the same, as in SRS.
     let stat = fs::read_to_string(daemon.proc("stat")).unwrap();
@@ -126,6 +128,8 @@ fn a_daemon_that_does_not_start_is_seen() {
     let said = refused.err.all();
     assert!(said.len() == 1 && said[0].contains(&format!("cannot listen at 127.0.0.1:{port}")), "{said:?}");
     assert_eq!(refused.out.all(), Vec::<String>::new());
+    // At boot, nobody looks at standard error.
+    assert!(fs::read_to_string(dir.join("logs/a.log")).unwrap().contains(&said[0]["oxcast: ".len()..]));
 
     let mut first = start(&dir, &background(free_port()), &[]);
     first.succeed(SOON);
@@ -134,6 +138,27 @@ fn a_daemon_that_does_not_start_is_seen() {
     assert_eq!(second.wait(SOON).code(), Some(11));
     let said = second.err.all().join("\n");
     assert!(said.contains(&format!("already running as process {}", daemon.pid)), "{said}");
+}
+
+#[test]
+fn a_start_that_is_interrupted_starts_nothing() {
+    let (dir, port) = (directory(), free_port());
+    // A log that nobody reads yet holds the start up.
+    fs::create_dir(dir.join("logs")).unwrap();
+    let log = dir.join("logs/a.log");
+    Running::start("mkfifo", Command::new("mkfifo").arg(&log)).succeed(SOON);
+    let mut starter = start(&dir, &background(port), &[]);
+    until("the daemon has come so far", SOON, || {
+        fs::read_to_string(dir.join("oxcast.pid")).ok().filter(|pid| !pid.is_empty())
+    });
+    let daemon = Daemon::in_directory(&dir);
+    starter.signal(Signal::KILL);
+    while starter.ended().is_none() {
+        std::thread::yield_now();
+    }
+    let said = fs::read_to_string(&log).unwrap();
+    assert!(said.contains("ready on") && said.contains("the start was interrupted: "), "{said}");
+    daemon.ends();
 }
 
 #[test]
@@ -154,7 +179,7 @@ fn a_daemon_that_logs_to_the_console_keeps_its_output() {
 fn the_status_is_that_of_service_scripts() {
     let (dir, port) = (directory(), free_port());
     fs::write(dir.join("oxcast.conf"), background(port)).unwrap();
-    let stopped = (Some(3), "not running: nobody holds ././oxcast.pid".to_owned());
+    let stopped = (Some(3), format!("not running: nobody holds {}", dir.join("oxcast.pid").display()));
     assert_eq!(status(&dir), stopped);
 
     start(&dir, &background(port), &[]).succeed(SOON);
@@ -173,7 +198,8 @@ fn the_status_is_that_of_service_scripts() {
     let daemon = Daemon::in_directory(&dir);
     daemon.signal(Signal::KILL);
     daemon.ends();
-    let dead = format!("dead: process {} has ended without cleaning up ././oxcast.pid", daemon.pid);
+    let file = dir.join("oxcast.pid");
+    let dead = format!("dead: process {} has ended without cleaning up {}", daemon.pid, file.display());
     assert_eq!(status(&dir), (Some(1), dead));
 
     fs::write(dir.join("oxcast.conf"), "nonsense on;").unwrap();
@@ -276,7 +302,8 @@ fn the_init_script() {
     let good = fs::read(dir.join("oxcast.conf")).unwrap();
     fs::write(dir.join("oxcast.conf"), [&good[..], b"nonsense on;"].concat()).unwrap();
     says("restart", 1, "nonsense");
-    fs::write(dir.join("oxcast.conf"), [&good[..], b"grace_start_wait 1; grace_final_wait 1;"].concat()).unwrap();
+    fs::write(dir.join("oxcast.conf"), [&good[..], b"grace_start_wait 1; grace_final_wait 1;"].concat())
+        .unwrap();
     says("status", 0, &format!("running: process {}, ", second.pid));
     says("restart", 0, "stopped");
     let third = Daemon::in_directory(&dir);

@@ -1,6 +1,5 @@
-//! What the API tells of bytes, frames and clients, against what the clients have counted themselves.
-
-use std::time::{Duration, Instant};
+//! What the API tells of bytes, frames and clients, against what the clients have counted themselves. Rates need their time and are
+//! looked at in `api_walk`.
 
 use rtmp::MediaKind;
 use serde_json::Value;
@@ -36,7 +35,6 @@ fn player(server: &Server, lines: &[&str]) -> Dialogue {
 fn figures_agree_with_what_clients_count() {
     // The publisher falls silent when it has sent all.
     let server = Server::with_vhost("publish { normal_timeout 60000; }");
-    let started = Instant::now();
     let mut camera = Client::publish(&server, "a");
     camera.send(MediaKind::Video, 0, &picture_header());
     camera.send(MediaKind::Audio, 0, &sound_header());
@@ -122,28 +120,6 @@ fn figures_agree_with_what_clients_count() {
     let versions = server.ask("/api/v1/versions");
     assert_eq!(versions["pid"], server.id().to_string());
     assert_eq!((&versions["server"], &versions["service"]), (&summaries["server"], &summaries["service"]));
-
-    // All of it was sent in the first window of 30 s, as long as the machine was not very slow.
-    assert!(started.elapsed() < Duration::from_secs(25), "too slow for what follows");
-    std::thread::sleep(Duration::from_secs(28).saturating_sub(started.elapsed()));
-    let stream = until("the first window is over", SOON, || {
-        server.stream("a").filter(|s| s["kbps"]["recv_30s"].as_u64() > Some(0))
-    });
-    let summaries = server.ask("/api/v1/summaries");
-    agrees("mem_kbyte", &summaries["data"]["self"]["mem_kbyte"], peak_memory_kib(&server));
-    let kbps = |bytes: u64| bytes * 8 / 30_000;
-    agrees("recv_30s of the stream", &stream["kbps"]["recv_30s"], kbps(sent));
-    agrees("send_30s of the stream", &stream["kbps"]["send_30s"], kbps(received));
-    let clients = server.clients();
-    let publisher = clients.iter().find(|c| c["publish"] == true).unwrap();
-    agrees("recv_30s of the publisher", &publisher["kbps"]["recv_30s"], kbps(sent));
-    let vhosts = server.ask("/api/v1/vhosts/");
-    agrees("send_30s of the vhost", &vhosts["vhosts"][0]["kbps"]["send_30s"], kbps(received));
-}
-
-/// The peak resident set as the kernel tells it.
-fn peak_memory_kib(server: &Server) -> u64 {
-    procfs::process::Process::new(server.id() as i32).unwrap().status().unwrap().vmhwm.unwrap()
 }
 
 #[test]

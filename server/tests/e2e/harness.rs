@@ -135,7 +135,9 @@ impl Server {
         panic!("no free ports");
     }
 
-    fn attempt(Setup { top, vhost, remux, http: more, api: rules, one_port, vhosts }: Setup<'_>) -> Option<Self> {
+    fn attempt(
+        Setup { top, vhost, remux, http: more, api: rules, one_port, vhosts }: Setup<'_>,
+    ) -> Option<Self> {
         let dir = directory();
         let [rtmp, http, api] = [(); 3].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let api = if one_port { http } else { api };

@@ -2,6 +2,7 @@
 //! scenario; what they share is in `harness` (the server), `tools` (ffmpeg), `client`, `peer`, `http`, `dialogue`, `media` and
 //! `schema`.
 
+mod api_access;
 mod api_walk;
 mod attacks;
 mod audio;
@@ -10,10 +11,12 @@ mod child;
 mod client;
 mod clock;
 mod codecs;
+mod console;
 mod daemon;
 mod dialogue;
 mod drain;
 mod figures;
+mod files;
 mod harness;
 mod http;
 mod kinds;

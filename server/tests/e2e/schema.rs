@@ -14,6 +14,13 @@ pub fn check(what: &str, value: &Value, shape: &str) {
     }
 }
 
+/// All names in `shape`.
+pub fn names(shape: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    Shape::parse(shape).name(&mut names);
+    names
+}
+
 /// Demands that JSON is written as SRS writes it: nothing between the tokens, and two decimals.
 #[track_caller]
 pub fn check_text(what: &str, json: &str) {
@@ -101,7 +108,23 @@ impl Shape {
             "null" => Self::Null,
             "true" => Self::This(true.into()),
             "false" => Self::This(false.into()),
-            number => Self::This(number.parse::<i64>().unwrap_or_else(|_| panic!("no shape {number:?}")).into()),
+            number => {
+                Self::This(number.parse::<i64>().unwrap_or_else(|_| panic!("no shape {number:?}")).into())
+            }
+        }
+    }
+
+    fn name(&self, names: &mut Vec<String>) {
+        match self {
+            Self::List(shape) => shape.name(names),
+            Self::Either(shapes) => shapes.iter().for_each(|shape| shape.name(names)),
+            Self::Object(fields) => {
+                for field in fields {
+                    names.push(field.name.clone());
+                    field.shape.name(names);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -116,7 +139,10 @@ impl Shape {
             (Self::This(this), value) => this == value,
             (Self::Either(shapes), value) => shapes.iter().any(|shape| shape.check(value, at).is_ok()),
             (Self::List(shape), Value::Array(all)) => {
-                return all.iter().enumerate().try_for_each(|(n, value)| within(at, &format!("[{n}]"), |at| shape.check(value, at)));
+                return all
+                    .iter()
+                    .enumerate()
+                    .try_for_each(|(n, value)| within(at, &format!("[{n}]"), |at| shape.check(value, at)));
             }
             (Self::Object(fields), Value::Object(object)) => {
                 let there = |field: &&Field| !field.may_be_absent || object.contains_key(&field.name);
@@ -135,7 +161,11 @@ impl Shape {
     }
 }
 
-fn within(at: &mut String, part: &str, check: impl FnOnce(&mut String) -> Result<(), String>) -> Result<(), String> {
+fn within(
+    at: &mut String,
+    part: &str,
+    check: impl FnOnce(&mut String) -> Result<(), String>,
+) -> Result<(), String> {
     let length = at.len();
     at.push_str(part);
     let checked = check(at);
@@ -156,7 +186,8 @@ fn take(text: &mut &str, this: &str) -> bool {
 
 fn word<'a>(text: &mut &'a str) -> &'a str {
     let trimmed = text.trim_start();
-    let end = trimmed.find(|c: char| c.is_whitespace() || "?,|{}".contains(c) || (c == ']' && !trimmed.starts_with('"')));
+    let end = trimmed
+        .find(|c: char| c.is_whitespace() || "?,|{}".contains(c) || (c == ']' && !trimmed.starts_with('"')));
     let (word, rest) = trimmed.split_at(end.unwrap_or(trimmed.len()));
     *text = rest;
     word
@@ -165,7 +196,8 @@ fn word<'a>(text: &mut &'a str) -> &'a str {
 #[test]
 fn shapes_are_strict() {
     let shape = "{a int, b? float|null, c [{d 'x'|'y', \"[e]\" bool}]}";
-    let fits = |json: &str| Shape::parse(shape).check(&serde_json::from_str(json).unwrap(), &mut String::new());
+    let fits =
+        |json: &str| Shape::parse(shape).check(&serde_json::from_str(json).unwrap(), &mut String::new());
     assert_eq!(fits(r#"{"a":1,"b":0.50,"c":[{"d":"x","[e]":true},{"d":"y","[e]":false}]}"#), Ok(()));
     assert_eq!(fits(r#"{"a":1,"c":[]}"#), Ok(()));
     assert_eq!(fits(r#"{"a":1,"b":null,"c":[]}"#), Ok(()));

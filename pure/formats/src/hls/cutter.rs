@@ -201,15 +201,15 @@ impl Cutter {
     /// The open segment ends before this frame.
     fn is_due(&self, frame: &Frame, full: bool) -> bool {
         let Some(open) = &self.open else { return false };
-        let (may, length) = match frame.track.kind {
-            Kind::Video => (frame.key || !self.wait_keyframe, self.target),
-            _ if self.has_pictures(frame.dts) => (true, self.overflow),
+        let length = match frame.track.kind {
+            Kind::Video if frame.key || !self.wait_keyframe => self.target,
+            Kind::Video => return full,
+            _ if self.has_pictures(frame.dts) => self.overflow,
             // Without pictures, any sound is a good place.
-            _ => (true, self.target),
+            _ => self.target,
         };
         let correction = Micros(self.correction.load(Ordering::Relaxed));
-        let least = (length + correction - ROUNDING).max(SHORTEST);
-        full || (may && frame.dts - open.start >= least)
+        full || frame.dts - open.start >= (length + correction - ROUNDING).max(SHORTEST)
     }
 
     /// Pictures come, or are still to be hoped for.

@@ -5,7 +5,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open, openat, readlinkat};
@@ -55,10 +54,8 @@ fn step(folder: &OwnedFd, name: &OsStr, owners: &[u32]) -> io::Result<OwnedFd> {
     }
     let target = readlinkat(&next, "", Vec::new())?;
     if !owners.contains(&stat.st_uid) {
-        let target = OsStr::from_bytes(target.as_bytes()).display();
         let reason = format!(
-            "the symbolic link {} -> {target} belongs to user {}, and only those of root and of the server's own user are followed",
-            name.display(),
+            "the symbolic link {name:?} to {target:?} belongs to user {}, and only those of root and of the server's own user are followed",
             stat.st_uid
         );
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));

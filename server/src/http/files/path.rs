@@ -51,6 +51,8 @@ impl Deref for Names {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn names(path: &str) -> Option<String> {
@@ -80,5 +82,19 @@ mod tests {
         }
         assert_eq!(names("/a/.well-known/x"), None);
         assert_eq!(names("/.well-known/.x"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_climbs(path in "(/|\\.|%2e|%2F|%5c|%00|%25|%c0%ae|[a-c~;%]){0,20}") {
+            if let Some(names) = Names::read(&path) {
+                for name in names.iter() {
+                    let name = name.as_bytes();
+                    prop_assert!(!name.is_empty() && name[0] != b'.' && !name.contains(&b'/'));
+                }
+                let again = Names::read(&names.folder_url()).unwrap();
+                prop_assert_eq!(&again[..], &names[..]);
+            }
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! Where segments are kept: files or memory. All of it is blocking work for the packager's own thread.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::shelf::Segment;
 use crate::config::HlsStorage;
@@ -32,8 +33,7 @@ impl Open {
             return Ok(Self::Ram(Vec::new()));
         }
         let path = behind(path, TEMPORARY);
-        make_parent(&path)?;
-        let file = File::create(&path).map_err(|e| named(&path, e))?;
+        let file = create(OpenOptions::new().write(true).create(true).truncate(true), &path)?;
         Ok(Self::File { file, path })
     }
 
@@ -53,8 +53,7 @@ impl Open {
         match self {
             Self::File { file, path } => {
                 drop(file);
-                make_parent(to)?;
-                fs::rename(&path, to).map_err(|e| named(to, e))?;
+                in_folder(to, || fs::rename(&path, to))?;
                 Ok(Segment::File(to.to_owned()))
             }
             Self::Ram(pieces) => Ok(Segment::Ram(match <[Bytes; 1]>::try_from(pieces) {
@@ -72,12 +71,34 @@ impl Open {
     }
 }
 
+/// What stands behind the name of a playlist that is not, or no longer, the one to be read.
+const OTHER: &str = ".temp";
+
 /// Writes a whole file so that readers find the old or the new one.
+///
+/// The two change places. To put the new one over the old one, as is usual, would make ext4 write it to the disk at once, and give the old one's
+/// blocks back to the disk: for hundreds of playlists that change every few seconds this is most of the cost of HLS.
 pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let temporary = behind(path, ".temp");
-    make_parent(&temporary)?;
-    fs::write(&temporary, text).map_err(|e| named(&temporary, e))?;
-    fs::rename(&temporary, path).map_err(|e| named(path, e))
+    let other = behind(path, OTHER);
+    let mut file = create(OpenOptions::new().write(true).create(true).truncate(false), &other)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.set_len(text.len() as u64));
+    written.map_err(|e| named(&other, e))?;
+    match renameat_with(CWD, &other, CWD, path, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(()),
+        // There is no old one yet, or the file system cannot.
+        Err(_) => fs::rename(&other, path).map_err(|e| named(path, e)),
+    }
+}
+
+/// Deletes a file that was written by [`replace`].
+pub(super) fn remove_replaced(path: &Path) {
+    remove(path);
+    remove_other(path);
+}
+
+/// Deletes what [`replace`] keeps beside the file.
+pub(super) fn remove_other(path: &Path) {
+    remove(&behind(path, OTHER));
 }
 
 /// Deletes a file; that it is gone already is fine.
@@ -89,9 +110,21 @@ pub(super) fn remove(path: &Path) {
     }
 }
 
-fn make_parent(path: &Path) -> io::Result<()> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    fs::create_dir_all(parent).map_err(|e| named(parent, e))
+fn create(options: &OpenOptions, path: &Path) -> io::Result<File> {
+    in_folder(path, || options.open(path))
+}
+
+/// Does it, and makes the folder of `path` if that is what is missing.
+fn in_folder<T>(path: &Path, what: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let mut done = what();
+    if let Err(e) = &done
+        && e.kind() == io::ErrorKind::NotFound
+        && let Some(folder) = path.parent()
+    {
+        fs::create_dir_all(folder).map_err(|e| named(folder, e))?;
+        done = what();
+    }
+    done.map_err(|e| named(path, e))
 }
 
 fn behind(path: &Path, ending: &str) -> PathBuf {

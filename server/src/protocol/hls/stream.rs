@@ -283,7 +283,7 @@ impl Stream {
             }
         }
         if in_file {
-            store::remove(&self.path(&self.m3u8));
+            store::remove_replaced(&self.path(&self.m3u8));
         }
         info!("hls: {} is disposed of", self.key);
     }
@@ -292,6 +292,9 @@ impl Stream {
     pub(super) fn forget(&mut self) {
         self.discard();
         self.shelf.take_playlist(&self.playlist_place());
+        if self.kept.iter().any(|kept| kept.in_file) {
+            store::remove_other(&self.path(&self.m3u8));
+        }
         self.kept.drain(..).for_each(|kept| self.shelf.take_segment(&kept.place));
     }
 
@@ -446,7 +449,15 @@ mod tests {
         for _ in 0..6 {
             segment(&mut stream, "whole");
         }
-        let want = ["käm 1-1.ts", "käm 1-2.ts", "käm 1-3.ts", "käm 1-4.ts", "käm 1-5.ts", "käm 1.m3u8"];
+        let want = [
+            "käm 1-1.ts",
+            "käm 1-2.ts",
+            "käm 1-3.ts",
+            "käm 1-4.ts",
+            "käm 1-5.ts",
+            "käm 1.m3u8",
+            "käm 1.m3u8.temp",
+        ];
         assert_eq!(files(&live), want, "three listed, two on their way out");
         assert_eq!(fs::read_to_string(live.join("käm 1-5.ts")).unwrap(), "whole");
         let text = fs::read_to_string(live.join("käm 1.m3u8")).unwrap();

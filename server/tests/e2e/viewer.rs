@@ -1,0 +1,318 @@
+//! An HLS player of our own. It follows a playlist, fetches every segment once, and holds the server to RFC 8216 all the while; what it
+//! has seen can be given to ffmpeg.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::harness::{Server, until};
+use crate::http::{self, Reply};
+use crate::tools::{self, LIMIT, ffmpeg};
+
+/// A media playlist.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Playlist {
+    /// `EXT-X-MEDIA-SEQUENCE`
+    pub sequence: u64,
+    /// `EXT-X-TARGETDURATION` in seconds.
+    pub target: u64,
+    /// `EXT-X-DISCONTINUITY-SEQUENCE`
+    pub discontinuities: u64,
+    /// Oldest first.
+    pub entries: Vec<Entry>,
+}
+
+/// A segment as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub uri: String,
+    pub ms: u64,
+    pub discontinuity: bool,
+}
+
+impl Playlist {
+    /// Reads a playlist; it must be as RFC 8216 wants it, and have nothing that is not known here.
+    #[track_caller]
+    pub fn parse(text: &str) -> Self {
+        let mut lines = text.split_terminator('\n');
+        assert!(text.ends_with('\n'), "{text:?}");
+        assert_eq!(lines.next(), Some("#EXTM3U"), "{text}");
+        let mut playlist = Self::default();
+        let mut head = HashMap::new();
+        let (mut ms, mut discontinuity) = (None, false);
+        for line in lines {
+            if let Some(info) = line.strip_prefix("#EXTINF:") {
+                let (secs, _title) = info.split_once(',').unwrap_or_else(|| panic!("{line}"));
+                let secs: f64 = secs.parse().unwrap_or_else(|_| panic!("{line}"));
+                assert_eq!(ms.replace((secs * 1000.0).round() as u64), None, "{text}");
+            } else if line == "#EXT-X-DISCONTINUITY" {
+                assert!(!discontinuity && ms.is_none(), "{text}");
+                discontinuity = true;
+            } else if line.starts_with('#') {
+                let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("{line}"));
+                let number: u64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
+                assert!(playlist.entries.is_empty() && ms.is_none(), "{name} behind segments");
+                assert_eq!(head.insert(name, number), None, "{name} twice");
+            } else {
+                assert!(!line.is_empty() && line.bytes().all(|b| b.is_ascii_graphic()), "{line:?}");
+                let ms = ms.take().unwrap_or_else(|| panic!("{line} without its length"));
+                let discontinuity = std::mem::take(&mut discontinuity);
+                playlist.entries.push(Entry { uri: line.to_owned(), ms, discontinuity });
+            }
+        }
+        assert!(ms.is_none() && !discontinuity, "ends in between: {text}");
+        assert_eq!(head.remove("#EXT-X-VERSION"), Some(3), "{text}");
+        playlist.target = head.remove("#EXT-X-TARGETDURATION").unwrap_or_else(|| panic!("{text}"));
+        playlist.sequence = head.remove("#EXT-X-MEDIA-SEQUENCE").unwrap_or_else(|| panic!("{text}"));
+        playlist.discontinuities = head.remove("#EXT-X-DISCONTINUITY-SEQUENCE").unwrap_or_default();
+        assert!(head.is_empty(), "{head:?}");
+        let longest = playlist.entries.iter().map(|entry| (entry.ms + 500) / 1000).max();
+        assert!(longest.unwrap_or_default() <= playlist.target, "{text}");
+        playlist
+    }
+
+    /// The number of the segment that comes next.
+    pub fn next(&self) -> u64 {
+        self.sequence + self.entries.len() as u64
+    }
+
+    /// The segments with their numbers.
+    pub fn numbered(&self) -> impl Iterator<Item = (u64, &Entry)> {
+        (self.sequence..).zip(&self.entries)
+    }
+
+    /// All listed time, in milliseconds.
+    pub fn ms(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.ms).sum()
+    }
+
+    /// It may be what becomes of the playlist `before` (RFC 8216 §6.2.1 and §6.2.2).
+    #[track_caller]
+    fn follows(&self, before: &Self) {
+        assert!(self.sequence >= before.sequence, "segments come back: {before:?}, then {self:?}");
+        assert!(self.next() >= before.next(), "segments are taken back: {before:?}, then {self:?}");
+        let removed = (self.sequence - before.sequence) as usize;
+        for (was, is) in before.entries.iter().skip(removed).zip(&self.entries) {
+            assert_eq!(was, is, "what is listed has changed");
+        }
+        let gone = before.entries.iter().take(removed).filter(|entry| entry.discontinuity).count() as u64;
+        // Some may have come and gone between.
+        assert!(self.discontinuities >= before.discontinuities + gone, "{before:?}, then {self:?}");
+        if removed <= before.entries.len() {
+            assert_eq!(self.discontinuities, before.discontinuities + gone, "{before:?}, then {self:?}");
+        }
+        let anew = self.entries.first().is_some_and(|first| first.discontinuity);
+        assert!(self.target >= before.target || anew, "the target shrinks: {before:?}, then {self:?}");
+    }
+}
+
+/// See the module.
+pub struct Viewer {
+    at: SocketAddr,
+    /// The address of the media playlist.
+    pub address: String,
+    /// The playlist as it was seen last.
+    pub playlist: Playlist,
+    /// All segments that were ever listed, with their bytes.
+    pub segments: BTreeMap<u64, (Entry, Vec<u8>)>,
+    /// Bytes of playlists and segments that it has got.
+    pub got: u64,
+}
+
+impl Viewer {
+    /// Asks for the playlist of `live/stream`, which must be there.
+    #[track_caller]
+    pub fn open(server: &Server, stream: &str) -> Self {
+        Self::at(server.http, &format!("/live/{stream}.m3u8"))
+    }
+
+    /// Waits for the playlist of `live/stream`.
+    #[track_caller]
+    pub fn wait(server: &Server, stream: &str) -> Self {
+        let address = format!("/live/{stream}.m3u8");
+        until(&address, LIMIT, || listed(server.http, &address).then_some(()));
+        Self::at(server.http, &address)
+    }
+
+    /// Asks for this playlist, which must be there. If it leads to another one, that is followed.
+    #[track_caller]
+    pub fn at(at: SocketAddr, address: &str) -> Self {
+        let (segments, playlist) = (BTreeMap::new(), Playlist::default());
+        let mut viewer = Self { at, address: address.to_owned(), playlist, segments, got: 0 };
+        let text = viewer.fetch_playlist();
+        if let Some(variant) = variant(&text) {
+            viewer.address = resolve(address, variant);
+        }
+        viewer.refresh();
+        viewer
+    }
+
+    /// Asks for the playlist again, and for the segments that are new in it.
+    #[track_caller]
+    pub fn refresh(&mut self) -> &Playlist {
+        let now = Playlist::parse(&self.fetch_playlist());
+        if !self.playlist.entries.is_empty() {
+            now.follows(&self.playlist);
+        }
+        for (number, entry) in now.numbered() {
+            if !self.segments.contains_key(&number) {
+                let bytes = self.fetch_segment(&entry.uri);
+                self.segments.insert(number, (entry.clone(), bytes));
+            }
+        }
+        self.playlist = now;
+        &self.playlist
+    }
+
+    /// Refreshes until the next segment would have this number.
+    #[track_caller]
+    pub fn follow_to(&mut self, next: u64) {
+        until(&format!("segment {}", next - 1), LIMIT, || (self.refresh().next() >= next).then_some(()));
+    }
+
+    #[track_caller]
+    fn fetch_playlist(&mut self) -> String {
+        let reply = http::get(self.at, &self.address).unwrap();
+        assert_eq!(reply.status, 200, "{}: {}", self.address, reply.head);
+        let kind = field(&reply, "content-type");
+        assert_eq!(kind, Some("application/vnd.apple.mpegurl"), "{}", reply.head);
+        self.got += reply.body.len() as u64;
+        String::from_utf8(reply.body).unwrap()
+    }
+
+    #[track_caller]
+    fn fetch_segment(&mut self, uri: &str) -> Vec<u8> {
+        let address = resolve(&self.address, uri);
+        let reply = http::get(self.at, &address).unwrap();
+        assert_eq!(reply.status, 200, "{address}: {}", reply.head);
+        assert_eq!(field(&reply, "content-type"), Some("video/MP2T"), "{}", reply.head);
+        self.got += reply.body.len() as u64;
+        reply.body
+    }
+
+    /// The segments with these numbers as they stand behind each other, without a discontinuity between them; their packets are
+    /// counted through.
+    #[track_caller]
+    pub fn stretch(&self, from: u64, to: u64) -> Vec<u8> {
+        let mut whole = Vec::new();
+        for number in from..to {
+            let (entry, bytes) =
+                self.segments.get(&number).unwrap_or_else(|| panic!("segment {number} was never seen"));
+            assert!(number == from || !entry.discontinuity, "{entry:?}");
+            starts_with_tables(bytes);
+            whole.extend_from_slice(bytes);
+        }
+        counts_through(&whole);
+        whole
+    }
+
+    /// Gives each segment to a decoder of its own, which must have nothing to say.
+    #[track_caller]
+    pub fn each_decodes_alone(&self, dir: &Path) {
+        let files: Vec<String> = self
+            .segments
+            .iter()
+            .map(|(number, (_, bytes))| {
+                let path = dir.join(format!("alone-{number}.ts"));
+                fs::write(&path, bytes).unwrap();
+                path.to_str().unwrap().to_owned()
+            })
+            .collect();
+        for files in files.chunks(20) {
+            let maps: Vec<String> = (0..files.len()).map(|n| n.to_string()).collect();
+            let inputs = files.iter().flat_map(|file| ["-i", file]);
+            let maps = maps.iter().flat_map(|n| ["-map", n]);
+            let args: Vec<&str> =
+                ["-v", "error"].into_iter().chain(inputs).chain(maps).chain(["-f", "null", "-"]).collect();
+            quietly(&args);
+        }
+    }
+}
+
+/// Runs ffmpeg, which must have nothing to say.
+#[track_caller]
+pub fn quietly(args: &[&str]) -> Vec<String> {
+    let mut running = tools::start(ffmpeg(), args);
+    running.succeed(LIMIT * 2);
+    assert_eq!(running.err.all(), [""; 0], "ffmpeg {args:?}");
+    running.out.all()
+}
+
+/// Writes a file into the directory of the server; its path.
+pub fn keep(server: &Server, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = server.dir.join(name);
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// The playlist is there. This makes no session if it is not.
+pub fn listed(at: SocketAddr, address: &str) -> bool {
+    http::get(at, address).unwrap().status == 200
+}
+
+/// The address of the one variant of a master playlist, if the text is one.
+pub fn variant(master: &str) -> Option<&str> {
+    let (head, rest) = master.split_once("#EXT-X-STREAM-INF:")?;
+    assert_eq!(head, "#EXTM3U\n");
+    let (attributes, uri) = rest.split_once('\n').unwrap();
+    assert_eq!(attributes, "BANDWIDTH=1,AVERAGE-BANDWIDTH=1");
+    Some(uri.strip_suffix('\n').unwrap_or_else(|| panic!("{master:?}")))
+}
+
+/// The path and query of `uri` as found at `base`.
+pub fn resolve(base: &str, uri: &str) -> String {
+    if let Some(rest) = uri.strip_prefix("http://") {
+        return rest[rest.find('/').unwrap_or(rest.len())..].to_owned();
+    }
+    if uri.starts_with('/') {
+        return uri.to_owned();
+    }
+    let base = base.split('?').next().unwrap();
+    let mut folder: Vec<&str> = base.split('/').collect();
+    folder.pop();
+    let mut uri = uri;
+    while let Some(rest) = uri.strip_prefix("../") {
+        assert!(folder.pop().is_some());
+        uri = rest;
+    }
+    format!("{}/{uri}", folder.join("/"))
+}
+
+/// A header of an answer.
+pub fn field<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
+    let lines = reply.head.lines().filter_map(|line| line.split_once(": "));
+    lines.into_iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+const PACKET: usize = 188;
+
+fn pid(packet: &[u8]) -> u16 {
+    u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
+}
+
+/// Whole packets, the first of which are PAT and PMT.
+#[track_caller]
+fn starts_with_tables(segment: &[u8]) {
+    assert!(segment.len() > 2 * PACKET && segment.len().is_multiple_of(PACKET), "{} bytes", segment.len());
+    assert!(segment.chunks(PACKET).all(|packet| packet[0] == 0x47), "not in step");
+    assert_eq!(pid(segment), 0, "PAT");
+    assert_eq!(pid(&segment[PACKET..]), 0x1001, "PMT");
+}
+
+/// Every PID's packets with a payload are numbered one by one.
+#[track_caller]
+fn counts_through(packets: &[u8]) {
+    let mut counters = HashMap::new();
+    for packet in packets.chunks(PACKET) {
+        let (pid, counter) = (pid(packet), packet[3] & 0x0f);
+        assert_eq!(packet[3] & 0x10, 0x10, "a packet without payload");
+        if let Some(before) = counters.insert(pid, counter) {
+            assert_eq!(counter, (before + 1) % 16, "the counter of {pid:#x}");
+        }
+    }
+}
+
+/// How long something may take that is paced by a stream of short segments.
+pub const PACED: Duration = Duration::from_secs(20);
