@@ -26,10 +26,15 @@ pub(super) struct Listed {
 /// Where a segment is.
 #[derive(Clone, Debug)]
 pub(super) enum Segment {
-    /// In memory.
-    Ram(Bytes),
+    /// In memory, in pieces as they came.
+    Ram(Arc<[Bytes]>),
     /// In a file.
     File(PathBuf),
+}
+
+/// How much memory the pieces take.
+pub(super) fn size(pieces: &[Bytes]) -> usize {
+    pieces.iter().map(Bytes::len).sum()
 }
 
 /// Under which name something stands on the shelf; `path` is relative to the root of the vhost.

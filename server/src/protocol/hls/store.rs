@@ -56,10 +56,7 @@ impl Open {
                 in_folder(to, || fs::rename(&path, to))?;
                 Ok(Segment::File(to.to_owned()))
             }
-            Self::Ram(pieces) => Ok(Segment::Ram(match <[Bytes; 1]>::try_from(pieces) {
-                Ok([whole]) => whole,
-                Err(pieces) => pieces.concat().into(),
-            })),
+            Self::Ram(pieces) => Ok(Segment::Ram(pieces.into())),
         }
     }
 

@@ -219,7 +219,7 @@ impl Stream {
         };
         let place = shelf::place(&self.key.vhost, &relative);
         let (size, in_file) = match &stored {
-            shelf::Segment::Ram(bytes) => (bytes.len(), false),
+            shelf::Segment::Ram(pieces) => (shelf::size(pieces), false),
             shelf::Segment::File(_) => (0, true),
         };
         self.shelf.put_segment(place.clone(), stored, &self.key);
@@ -478,8 +478,10 @@ mod tests {
         let (mut stream, shelf) = stream(&path, "");
         assert_eq!(segment(&mut stream, "whole"), Order::Continue);
         assert!(listed(&shelf, "a.com/live/käm 1.m3u8").contains("1-0.ts"));
-        let Some((shelf::Segment::Ram(bytes), _)) = shelf.segment("a.com/live/käm 1-0.ts") else { panic!() };
-        assert_eq!(bytes, "whole");
+        let Some((shelf::Segment::Ram(pieces), _)) = shelf.segment("a.com/live/käm 1-0.ts") else {
+            panic!()
+        };
+        assert_eq!(*pieces, ["whole"]);
         // The next publisher tries again.
         fs::remove_file(&path).unwrap();
         stream.begin(Arc::default());
