@@ -11,6 +11,9 @@ use crate::harness::{Server, until};
 use crate::http::{self, Reply};
 use crate::tools::{self, LIMIT, ffmpeg};
 
+/// How long a segment may take to be there; machines that run tests are busy.
+pub const PACED: Duration = Duration::from_secs(20);
+
 /// A media playlist.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Playlist {
@@ -122,26 +125,19 @@ pub struct Viewer {
 }
 
 impl Viewer {
-    /// Asks for the playlist of `live/stream`, which must be there.
-    #[track_caller]
-    pub fn open(server: &Server, stream: &str) -> Self {
-        Self::at(server.http, &format!("/live/{stream}.m3u8"))
-    }
-
     /// Waits for the playlist of `live/stream`.
     #[track_caller]
-    pub fn wait(server: &Server, stream: &str) -> Self {
-        let address = format!("/live/{stream}.m3u8");
-        until(&address, LIMIT, || listed(server.http, &address).then_some(()));
-        Self::at(server.http, &address)
+    pub fn open(server: &Server, stream: &str) -> Self {
+        Self::at(server, &format!("/live/{stream}.m3u8"))
     }
 
-    /// Asks for this playlist, which must be there. If it leads to another one, that is followed.
+    /// Waits for this playlist. If it leads to another one, that is followed.
     #[track_caller]
-    pub fn at(at: SocketAddr, address: &str) -> Self {
+    pub fn at(server: &Server, address: &str) -> Self {
         let (segments, playlist) = (BTreeMap::new(), Playlist::default());
-        let mut viewer = Self { at, address: address.to_owned(), playlist, segments, got: 0 };
-        let text = viewer.fetch_playlist();
+        let mut viewer = Self { at: server.http, address: address.to_owned(), playlist, segments, got: 0 };
+        let there = || http::get(server.http, address).ok().filter(|reply| reply.status != 404);
+        let text = viewer.read_playlist(until(address, PACED, there));
         if let Some(variant) = variant(&text) {
             viewer.address = resolve(address, variant);
         }
@@ -169,12 +165,16 @@ impl Viewer {
     /// Refreshes until the next segment would have this number.
     #[track_caller]
     pub fn follow_to(&mut self, next: u64) {
-        until(&format!("segment {}", next - 1), LIMIT, || (self.refresh().next() >= next).then_some(()));
+        until(&format!("segment {}", next - 1), PACED, || (self.refresh().next() >= next).then_some(()));
     }
 
     #[track_caller]
     fn fetch_playlist(&mut self) -> String {
-        let reply = http::get(self.at, &self.address).unwrap();
+        self.read_playlist(http::get(self.at, &self.address).unwrap())
+    }
+
+    #[track_caller]
+    fn read_playlist(&mut self, reply: Reply) -> String {
         assert_eq!(reply.status, 200, "{}: {}", self.address, reply.head);
         let kind = field(&reply, "content-type");
         assert_eq!(kind, Some("application/vnd.apple.mpegurl"), "{}", reply.head);
@@ -247,11 +247,6 @@ pub fn keep(server: &Server, name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// The playlist is there. This makes no session if it is not.
-pub fn listed(at: SocketAddr, address: &str) -> bool {
-    http::get(at, address).unwrap().status == 200
-}
-
 /// The address of the one variant of a master playlist, if the text is one.
 pub fn variant(master: &str) -> Option<&str> {
     let (head, rest) = master.split_once("#EXT-X-STREAM-INF:")?;
@@ -313,6 +308,3 @@ fn counts_through(packets: &[u8]) {
         }
     }
 }
-
-/// How long something may take that is paced by a stream of short segments.
-pub const PACED: Duration = Duration::from_secs(20);
