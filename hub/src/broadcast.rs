@@ -172,6 +172,8 @@ impl Broadcast {
         }
         state.publishing = true;
         state.seen.clear();
+        // What nobody reads any more was made as somebody wanted it for the publisher before.
+        state.forms.retain(|(_, form)| form.followers() > 0);
         for (_, form) in &mut state.forms {
             form.turn(true, &mut wakers);
         }
@@ -333,6 +335,10 @@ impl<R: Remux> Form for Running<R> {
 
     fn frame(&mut self, frame: &Frame, wakers: &mut Vec<Waker>) -> bool {
         self.remux.frame(frame, &mut self.made);
+        // Forms that gather frames have nothing to tell most of the time.
+        if self.made.is_empty() && self.idle_since.is_none() {
+            return true;
+        }
         let mut lane = self.lane.lock();
         lane.push(&mut self.made, wakers);
         if lane.followers() > 0 || self.kept {

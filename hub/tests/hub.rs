@@ -328,6 +328,25 @@ fn readers_in_another_thread_see_every_unit_in_order() {
     assert!(numbers.windows(2).all(|w| w[1] == w[0] + 1), "a gap");
 }
 
+#[test]
+fn a_form_without_readers_is_made_anew_for_the_next_publisher() {
+    let mut scene = Scene::new(Rules::default(), QUEUE);
+    let made = AtomicUsize::new(0);
+    let read = |broadcast: &Arc<Broadcast>| {
+        broadcast.subscribe(|| {
+            made.fetch_add(1, Ordering::Relaxed);
+            Sound
+        })
+    };
+    let reader = read(&scene.broadcast);
+    scene.publication = None;
+    // It was read when the publisher left, and is not when the next one comes.
+    drop(reader);
+    scene.publication = scene.broadcast.publish().ok();
+    let _reader = read(&scene.broadcast);
+    assert_eq!(made.load(Ordering::Relaxed), 2);
+}
+
 /// A form of which joiners get the last second.
 struct Sound;
 

@@ -67,7 +67,7 @@ pub struct Verdict {
 /// No segment ends by its length before this.
 const SHORTEST: Micros = Micros::from_millis(200);
 /// What is shorter is not kept.
-const VOID: Micros = Micros::from_millis(100);
+pub(super) const VOID: Micros = Micros::from_millis(100);
 /// RTMP rounds times to milliseconds, so that a GOP of the very length of a segment may seem shorter than it.
 const ROUNDING: Micros = Micros::from_millis(2);
 /// A track may step back this far; beyond it, it is a jump.

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use media::{Frame, Kind, Micros, Place, Remux, Stamped, TrackId, Tracks};
 
+use super::cutter::VOID;
 use super::samples::Samples;
 use super::{Cut, Cutter, CutterOptions, Segment};
 use crate::ts;
@@ -74,6 +75,8 @@ pub struct Segmenter {
     buffer: Vec<u8>,
     /// Bytes of the open segment that are handed on.
     done: usize,
+    /// All frames of the open segment, as long as it is too short to be kept.
+    young: Option<Vec<Frame>>,
     /// The time of the newest frame.
     now: Micros,
 }
@@ -82,6 +85,8 @@ pub struct Segmenter {
 const GATHER: Micros = Micros::from_millis(100);
 /// How much audio shares a PES packet on its own.
 const GATHER_ALONE: Micros = Micros::from_millis(720);
+/// How many frames of a young segment are remembered; time may stand still.
+const YOUNG: usize = 64;
 
 impl Segmenter {
     /// Before the first publisher.
@@ -97,6 +102,7 @@ impl Segmenter {
             max_bytes,
             buffer: Vec::new(),
             done: 0,
+            young: None,
             now: Micros::ZERO,
         }
     }
@@ -107,15 +113,59 @@ impl Segmenter {
         self.end(cut, out);
     }
 
+    /// The stream goes on as it was, and with one more track. A segment that has only just begun begins anew with it: the keyframe in it
+    /// is needed.
+    fn widen(&mut self, out: &mut Vec<Stamped<Piece>>) {
+        let young = self.young.take();
+        self.restart(out);
+        for frame in young.into_iter().flatten() {
+            if let Some(ready) = self.packer.admit(&frame) {
+                self.take(&frame, ready, out);
+            }
+        }
+    }
+
+    fn kinds(&self) -> [bool; 2] {
+        [Kind::Video, Kind::Audio].map(|kind| self.packer.has(kind))
+    }
+
+    fn take(&mut self, frame: &Frame, ready: ts::Ready<'_>, out: &mut Vec<Stamped<Piece>>) {
+        let full = self.done + self.buffer.len() >= self.max_bytes;
+        let verdict = self.cutter.frame(frame, full);
+        self.end(verdict.cut, out);
+        if !verdict.taken {
+            return;
+        }
+        if self.done == 0 && self.buffer.is_empty() {
+            self.begin(out);
+        }
+        self.remember(frame);
+        self.packer.pack(frame, ready, &mut self.buffer);
+        if self.buffer.len() >= self.chunk {
+            self.hand_on(out);
+        }
+    }
+
+    fn remember(&mut self, frame: &Frame) {
+        let Some(young) = &mut self.young else { return };
+        young.push(frame.clone());
+        let age = young.first().map_or(Micros::ZERO, |first| frame.dts - first.dts);
+        if age >= VOID || young.len() >= YOUNG {
+            self.young = None;
+        }
+    }
+
     fn begin(&mut self, out: &mut Vec<Stamped<Piece>>) {
         self.push(Piece::Begin, out);
         self.packer.tables(&mut self.buffer);
+        self.young = Some(Vec::new());
     }
 
     /// Ends the open segment, if the cutter says so.
     fn end(&mut self, cut: Option<Cut>, out: &mut Vec<Stamped<Piece>>) {
         let Some(cut) = cut else { return };
         self.packer.flush(&mut self.buffer);
+        self.young = None;
         match cut {
             Cut::Segment(segment) => {
                 self.hand_on(out);
@@ -134,16 +184,11 @@ impl Segmenter {
             return;
         }
         self.done += self.buffer.len();
-        // The reader may keep the bytes for long, and shall not keep much more than these.
-        let data = if self.buffer.len() < self.buffer.capacity() / 2 {
-            let data = Bytes::copy_from_slice(&self.buffer);
-            self.buffer.clear();
-            data
-        } else {
-            // The next piece will be about as large as this one.
-            let next = Vec::with_capacity(self.buffer.len().min(self.chunk.saturating_mul(2)));
-            std::mem::replace(&mut self.buffer, next).into()
-        };
+        // A copy, of just this size: the reader may keep it for long, and the buffer is ready for the next piece.
+        let data = Bytes::copy_from_slice(&self.buffer);
+        self.buffer.clear();
+        // One large keyframe must not make the buffer large for ever.
+        self.buffer.shrink_to(self.chunk.saturating_mul(2));
         self.push(Piece::Data(data), out);
     }
 
@@ -157,10 +202,17 @@ impl Remux for Segmenter {
     type Unit = Piece;
 
     fn tracks(&mut self, tracks: &Tracks, out: &mut Vec<Stamped<Piece>>) {
+        let before = self.kinds();
         // None at all when the publisher leaves.
-        if self.packer.tracks(tracks) {
-            let audio = tracks.audio().filter(|_| self.audio_by_samples);
-            self.samples = audio.and_then(Samples::of);
+        if !self.packer.tracks(tracks) {
+            return;
+        }
+        let audio = tracks.audio().filter(|_| self.audio_by_samples);
+        self.samples = audio.and_then(Samples::of);
+        let now = self.kinds();
+        if now != before && now.iter().zip(before).all(|(now, before)| *now || !before) {
+            self.widen(out);
+        } else {
             self.restart(out);
         }
     }
@@ -178,21 +230,9 @@ impl Remux for Segmenter {
         self.now = frame.dts;
         if self.cutter.is_open() && self.packer.needs_tables(frame) {
             // A track that was announced long ago has come to life.
-            self.restart(out);
+            self.widen(out);
         }
-        let full = self.done + self.buffer.len() >= self.max_bytes;
-        let verdict = self.cutter.frame(frame, full);
-        self.end(verdict.cut, out);
-        if !verdict.taken {
-            return;
-        }
-        if self.done == 0 && self.buffer.is_empty() {
-            self.begin(out);
-        }
-        self.packer.pack(frame, ready, &mut self.buffer);
-        if self.buffer.len() >= self.chunk {
-            self.hand_on(out);
-        }
+        self.take(frame, ready, out);
     }
 }
 
@@ -493,6 +533,44 @@ mod tests {
         assert_eq!(times, want);
         assert_eq!(made[3].programs()[0].streams, [(AAC_PID, 0x0f)], "players need not wait for pictures");
         assert_eq!(made[4].programs()[0].streams, [(VIDEO_PID, 0x1b), (AAC_PID, 0x0f)]);
+    }
+
+    #[test]
+    fn a_track_that_comes_at_once_costs_no_keyframe() {
+        // MP3 has no header: its first frame announces it.
+        let mp3 = Codec::Mp3(mp3::Config { sample_rate: 44_100, channels: 2, bitrate: None });
+        let mut room = Room::new(options());
+        room.tracks(&tracks([(TrackId::VIDEO, h264())]));
+        room.frames([picture(0, true), picture(40, false)]);
+        room.tracks(&tracks([(TrackId::VIDEO, h264()), (TrackId::AUDIO, mp3)]));
+        room.frames(stream(40, 2100, 100_000).skip(1));
+        room.frames([picture(2120, true)]);
+        let made = room.made();
+        assert_eq!(made[0].times(), (0, 2120, true));
+        assert_eq!(made[0].programs()[0].streams, [(VIDEO_PID, 0x1b), (0x102, 0x03)]);
+        assert_eq!(made[0].pes(VIDEO_PID).count(), 53);
+        // A track that was announced long ago comes to life just behind a keyframe.
+        let mut room = Room::new(options());
+        room.tracks(&both());
+        room.frames((0..6000).step_by(40).map(|ms| picture(ms, ms % 2000 == 0)));
+        room.frames(stream(6000, 8100, 2000));
+        let made = room.made();
+        let times: Vec<_> = made.iter().map(Made::times).collect();
+        assert_eq!(
+            times,
+            [(0, 2000, true), (2000, 2000, false), (4000, 2000, false), (6000, 2000, true)],
+            "without the silent track, then with it"
+        );
+        assert_eq!(made[3].programs()[0].streams, [(VIDEO_PID, 0x1b), (AAC_PID, 0x0f)]);
+        assert_eq!(made[3].pes(VIDEO_PID).count(), 50);
+        // Other parameters make the frames before them useless.
+        let mut room = Room::new(options());
+        room.tracks(&both());
+        room.frames([picture(0, true), picture(40, false)]);
+        room.tracks(&sound_only());
+        room.tracks(&both());
+        room.frames(stream(2000, 4100, 2000));
+        assert_eq!(room.times(), [(2000, 2000, true)]);
     }
 
     #[test]

@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::AtomicI64;
@@ -17,6 +16,7 @@ use media::Stamped;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
+use tokio::time::Instant;
 use tracing::{Instrument, error, warn};
 
 use super::shelf::Shelf;
@@ -122,6 +122,7 @@ async fn work(
     following: Arc<Following>,
     shelf: Arc<Shelf>,
 ) {
+    let clock = Clock(Instant::now());
     let streams = Rc::new(RefCell::new(HashMap::<StreamKey, mpsc::Sender<Job>>::new()));
     loop {
         let job = tokio::select! {
@@ -142,6 +143,7 @@ async fn work(
         streams.borrow_mut().insert(key.clone(), sender);
         let worker = Worker {
             key: key.clone(),
+            clock,
             shelf: shelf.clone(),
             following: following.clone(),
             stopped: stopped.clone(),
@@ -153,9 +155,25 @@ async fn work(
     }
 }
 
+/// Beats for all streams at once.
+#[derive(Clone, Copy)]
+struct Clock(Instant);
+
+impl Clock {
+    /// How long a piece may wait for the packager.
+    const BEAT: Duration = Duration::from_millis(200);
+
+    /// The next beat.
+    async fn tick(self) {
+        let beats = self.0.elapsed().as_millis() / Self::BEAT.as_millis();
+        tokio::time::sleep_until(self.0 + Self::BEAT * (beats as u32 + 1)).await;
+    }
+}
+
 /// The task of one stream.
 struct Worker {
     key: StreamKey,
+    clock: Clock,
     shelf: Arc<Shelf>,
     following: Arc<Following>,
     stopped: watch::Receiver<bool>,
@@ -216,18 +234,18 @@ impl Worker {
         let (mut init, mut pieces) = (Vec::new(), Vec::new());
         let mut generation = None;
         loop {
-            let pull = poll_fn(|cx| subscription.poll_pull(cx, 1, &mut init, &mut pieces));
-            let pulled = tokio::select! {
-                biased;
-                pulled = pull => pulled,
-                _ = self.stopped.wait_for(|stop| *stop) => {
-                    // What the publisher has left behind on its way out.
-                    let mut cx = Context::from_waker(Waker::noop());
-                    match subscription.poll_pull(&mut cx, 1, &mut init, &mut pieces) {
-                        Poll::Ready(pulled) => pulled,
-                        Poll::Pending => return,
-                    }
+            let stopped = *self.stopped.borrow();
+            // Never rung: to be woken for each piece of hundreds of streams costs more than the pieces do.
+            let mut cx = Context::from_waker(Waker::noop());
+            let Poll::Ready(pulled) = subscription.poll_pull(&mut cx, 1, &mut init, &mut pieces) else {
+                if stopped {
+                    return;
                 }
+                tokio::select! {
+                    () = self.clock.tick() => {}
+                    _ = self.stopped.wait_for(|stop| *stop) => {}
+                }
+                continue;
             };
             if pulled.missed > 0 {
                 warn!("hls: the disk is too slow for {}, {} pieces are lost", self.key, pulled.missed);

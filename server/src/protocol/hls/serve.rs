@@ -14,7 +14,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use formats::hls;
-use http_range_header::parse_range_header;
+use http_range_header::{ParsedRanges, parse_range_header};
 use hub::StreamKey;
 use hyper::body::{Frame, SizeHint};
 use percent_encoding::percent_decode_str;
@@ -26,7 +26,7 @@ use super::Service;
 use super::sessions::Player;
 use super::shelf::{self, Segment};
 use crate::config::Vhost;
-use crate::gate::{Ask, Gate, Playing, Refused};
+use crate::gate::{Ask, Playing, Refused};
 use crate::http::request;
 use crate::log;
 use crate::session::{Cid, Kind, Session};
@@ -44,8 +44,6 @@ struct Wanted {
     vhost: Arc<Vhost>,
     /// What the request calls the vhost.
     asked: String,
-    /// Without the slash in front.
-    path: String,
     /// Where it is on the shelf.
     place: String,
     app: String,
@@ -58,43 +56,15 @@ struct Wanted {
 
 /// A layer around the static files: answers what HLS has to answer, and passes on the rest.
 pub async fn before_files(State(service): State<Service>, request: Request, next: Next) -> Response {
-    let Some(wanted) = Wanted::read(&service.gate, &request) else { return next.run(request).await };
+    let Some((wanted, player)) = service.read(&request) else { return next.run(request).await };
     match wanted.file.rsplit_once('.').map(|(_, ending)| ending) {
-        Some("m3u8") => service.playlist(wanted, request, next).await,
-        Some("ts") => service.segment(wanted, request, next).await,
+        Some("m3u8") => service.playlist(wanted, player, request, next).await,
+        Some("ts") => service.segment(wanted, player, request, next).await,
         _ => next.run(request).await,
     }
 }
 
 impl Wanted {
-    /// What a request wants; none if it is nothing of ours.
-    fn read(gate: &Gate, request: &Request) -> Option<Self> {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return None;
-        }
-        let path = percent_decode_str(request.uri().path()).decode_utf8().ok()?;
-        let path = path.trim_start_matches('/');
-        let (app, file) = path.rsplit_once('/').unwrap_or(("", path));
-        let stream = file.strip_suffix(".m3u8").unwrap_or(file);
-        let asked = request::vhost(request);
-        let vhost = gate.vhost(&asked).ok()?;
-        let referer = request.headers().get(header::REFERER).and_then(|v| v.to_str().ok());
-        let connection = request.extensions().get::<Arc<Session>>();
-        Some(Self {
-            uri: request.uri().clone(),
-            place: shelf::place(&vhost.name, path),
-            path: path.to_owned(),
-            vhost,
-            host: request::host(request).unwrap_or(&asked).to_owned(),
-            asked,
-            app: app.to_owned(),
-            stream: stream.to_owned(),
-            file: file.to_owned(),
-            referer: referer.unwrap_or_default().to_owned(),
-            peer: connection.map_or_else(|| ([0, 0, 0, 0], 0).into(), |session| session.peer),
-        })
-    }
-
     /// It is of this stream, whatever its address looks like.
     fn of(&mut self, stream: &StreamKey) {
         self.app.clone_from(&stream.app);
@@ -103,10 +73,49 @@ impl Wanted {
 }
 
 impl Service {
-    async fn playlist(&self, mut wanted: Wanted, mut request: Request, next: Next) -> Response {
+    /// What a request wants, and whose name it bears; none if it is nothing of ours.
+    fn read(&self, request: &Request) -> Option<(Wanted, Option<Arc<Player>>)> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return None;
+        }
+        let path = percent_decode_str(request.uri().path()).decode_utf8().ok()?;
+        let path = path.trim_start_matches('/');
+        let (app, file) = path.rsplit_once('/').unwrap_or(("", path));
+        let stream = file.strip_suffix(".m3u8").unwrap_or(file);
+        let player = ctx(request.uri()).and_then(|cid| self.sessions.find(cid));
+        // The address of a segment does not name the vhost, its player does.
+        let asked = match &player {
+            Some(player) if file.ends_with(".ts") => player.vhost.clone(),
+            _ => request::vhost(request),
+        };
+        let vhost = self.gate.vhost(&asked).ok()?;
+        let referer = request.headers().get(header::REFERER).and_then(|v| v.to_str().ok());
+        let connection = request.extensions().get::<Arc<Session>>();
+        let wanted = Wanted {
+            uri: request.uri().clone(),
+            place: shelf::place(&vhost.name, path),
+            vhost,
+            host: request::host(request).unwrap_or(&asked).to_owned(),
+            asked,
+            app: app.to_owned(),
+            stream: stream.to_owned(),
+            file: file.to_owned(),
+            referer: referer.unwrap_or_default().to_owned(),
+            peer: connection.map_or_else(|| ([0, 0, 0, 0], 0).into(), |session| session.peer),
+        };
+        Some((wanted, player))
+    }
+
+    async fn playlist(
+        &self,
+        mut wanted: Wanted,
+        player: Option<Arc<Player>>,
+        mut request: Request,
+        next: Next,
+    ) -> Response {
         if let Some(listed) = self.shelf.playlist(&wanted.place) {
             wanted.of(&listed.stream);
-            return self.session(&wanted, &listed.playlist).await;
+            return self.session(&wanted, player, &listed.playlist).await;
         }
         if !wanted.vhost.hls_sessions.ctx {
             return next.run(request).await;
@@ -120,19 +129,22 @@ impl Service {
         }
         let text = to_bytes(response.into_body(), MAX_PLAYLIST).await;
         match text.ok().and_then(|bytes| String::from_utf8(bytes.into()).ok()) {
-            Some(text) => self.session(&wanted, &hls::Playlist::new(text)).await,
+            Some(text) => self.session(&wanted, player, &hls::Playlist::new(text)).await,
             None => refuse(StatusCode::INTERNAL_SERVER_ERROR, &"this file is not a playlist"),
         }
     }
 
     /// The playlist for a player that is known, or the way to become known.
-    async fn session(&self, wanted: &Wanted, playlist: &hls::Playlist) -> Response {
+    async fn session(
+        &self,
+        wanted: &Wanted,
+        known: Option<Arc<Player>>,
+        playlist: &hls::Playlist,
+    ) -> Response {
         if !wanted.vhost.hls_sessions.ctx {
-            return answer(playlist.as_str().to_owned());
+            return answer(render(playlist, told_vhost(&wanted.uri).unwrap_or_default()));
         }
-        let told = request::parameter(&wanted.uri, "hls_ctx");
-        let cid = told.as_deref().and_then(|ctx| ctx.parse::<Cid>().ok());
-        let known = cid.and_then(|cid| self.sessions.find(cid));
+        let cid = ctx(&wanted.uri);
         let player = match known {
             Some(player) if player.place == wanted.place => {
                 if !player.ask() {
@@ -156,12 +168,10 @@ impl Service {
                 Err(refusal) => return refusal,
             },
         };
-        let query = match wanted.vhost.hls_sessions.ts_ctx {
-            true => format!("hls_ctx={}", player.session.cid),
-            false => String::new(),
+        let text = match wanted.vhost.hls_sessions.ts_ctx {
+            true => render(playlist, &format!("hls_ctx={}", player.session.cid)),
+            false => render(playlist, told_vhost(&wanted.uri).unwrap_or_default()),
         };
-        let mut text = String::new();
-        playlist.render(&query, &mut text);
         counted(answer(text), &player)
     }
 
@@ -195,12 +205,15 @@ impl Service {
         self.gate.play(ask).await
     }
 
-    async fn segment(&self, mut wanted: Wanted, request: Request, next: Next) -> Response {
-        let ctx = request::parameter(&wanted.uri, "hls_ctx").and_then(|ctx| ctx.parse::<Cid>().ok());
-        let player = ctx.and_then(|cid| self.sessions.find(cid)).filter(|player| player.plays());
-        let theirs = player.as_ref().map(|player| shelf::place(&player.vhost, &wanted.path));
-        let place = theirs.as_deref().unwrap_or(&wanted.place);
-        let Some((segment, stream)) = self.shelf.segment(place) else {
+    async fn segment(
+        &self,
+        mut wanted: Wanted,
+        player: Option<Arc<Player>>,
+        request: Request,
+        next: Next,
+    ) -> Response {
+        let player = player.filter(|player| player.plays());
+        let Some((segment, stream)) = self.shelf.segment(&wanted.place) else {
             let response = next.run(request).await;
             return match player {
                 Some(player) => counted(response, &player),
@@ -224,6 +237,25 @@ impl Service {
             }
         }
     }
+}
+
+/// The name that a request bears.
+fn ctx(uri: &Uri) -> Option<Cid> {
+    request::parameter(uri, "hls_ctx")?.parse().ok()
+}
+
+/// The parameter that names the vhost, as the player wrote it: without a name of its own, it needs this for segments, too.
+fn told_vhost(uri: &Uri) -> Option<&str> {
+    let told = |name: &str| {
+        uri.query()?.split('&').find(|pair| pair.strip_prefix(name).is_some_and(|v| v.len() > 1))
+    };
+    told("vhost").or_else(|| told("domain"))
+}
+
+fn render(playlist: &hls::Playlist, query: &str) -> String {
+    let mut text = String::new();
+    playlist.render(query, &mut text);
+    text
 }
 
 /// The address under which a new player asks again: the same, with its name in front of the query.
@@ -253,7 +285,11 @@ fn status(refused: &Refused) -> StatusCode {
     }
 }
 
-async fn send(segment: Segment, request: Request) -> Response {
+async fn send(segment: Segment, mut request: Request) -> Response {
+    // What makes no sense, and what nobody needs of a segment, is the whole (RFC 9110 §14.2).
+    if range(&request).is_none() {
+        request.headers_mut().remove(header::RANGE);
+    }
     let mut response = match segment {
         Segment::Ram(pieces) => part(pieces, &request),
         Segment::File(path) => match ServeFile::new(path).oneshot(request).await {
@@ -270,9 +306,7 @@ async fn send(segment: Segment, request: Request) -> Response {
 /// As much of the segment as the request asks for.
 fn part(pieces: Arc<[Bytes]>, request: &Request) -> Response {
     let whole = shelf::size(&pieces);
-    let asked = request.headers().get(header::RANGE).and_then(|v| v.to_str().ok());
-    let ranges = asked.and_then(|asked| parse_range_header(asked).ok());
-    match ranges.map(|ranges| ranges.validate(whole as u64)) {
+    match range(request).map(|range| range.validate(whole as u64)) {
         Some(Ok(ranges)) if ranges.len() == 1 => {
             let (start, end) = (*ranges[0].start(), *ranges[0].end());
             let told = format!("bytes {start}-{end}/{whole}");
@@ -285,6 +319,12 @@ fn part(pieces: Arc<[Bytes]>, request: &Request) -> Response {
         }
         _ => ([(header::ACCEPT_RANGES, "bytes")], Body::new(Pieces::new(pieces, 0, whole))).into_response(),
     }
+}
+
+/// The one range that a request asks for.
+fn range(request: &Request) -> Option<ParsedRanges> {
+    let asked = request.headers().get(header::RANGE)?.to_str().ok()?;
+    parse_range_header(asked).ok().filter(|asked| asked.ranges.len() == 1)
 }
 
 /// A body that shares the pieces with whoever else is being sent them.

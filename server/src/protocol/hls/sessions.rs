@@ -52,7 +52,7 @@ impl Sessions {
         self.0.lock().len() >= MOST
     }
 
-    /// Enters a player that was admitted. It leaves by itself.
+    /// Enters a player that was admitted; if two come under one name at once, the first of them. It leaves by itself.
     pub(super) fn enter(
         self: &Arc<Self>,
         session: Arc<Session>,
@@ -62,9 +62,14 @@ impl Sessions {
         let timeout = playing.vhost.hls_sessions.timeout;
         let vhost = playing.vhost.name.clone();
         let state = State { seen: Instant::now(), came_back: false, playing: Some(playing) };
+        let cid = session.cid;
+        let mut all = self.0.lock();
+        if let Some(known) = all.get(&cid) {
+            return known.clone();
+        }
         let player = Arc::new(Player { session, place, vhost, timeout, state: Mutex::new(state) });
-        let cid = player.session.cid;
-        self.0.lock().insert(cid, player.clone());
+        all.insert(cid, player.clone());
+        drop(all);
         let (sessions, watched) = (self.clone(), player.clone());
         let watch = async move {
             watched.watch().await;

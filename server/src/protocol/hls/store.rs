@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::shelf::Segment;
@@ -37,15 +37,22 @@ impl Open {
         Ok(Self::File { file, path })
     }
 
-    /// Adds bytes.
-    pub(super) fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+    /// Adds bytes. What could not be added stays in `bytes`, to be tried again.
+    pub(super) fn write(&mut self, bytes: &mut Bytes) -> io::Result<()> {
         match self {
-            Self::File { file, path } => file.write_all(&bytes).map_err(|e| named(path, e)),
-            Self::Ram(pieces) => {
-                pieces.push(bytes);
-                Ok(())
+            Self::File { file, path } => {
+                while !bytes.is_empty() {
+                    match file.write(bytes) {
+                        Ok(0) => return Err(named(path, io::ErrorKind::WriteZero.into())),
+                        Ok(n) => bytes.advance(n),
+                        Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                        Err(e) => return Err(named(path, e)),
+                    }
+                }
             }
+            Self::Ram(pieces) => pieces.push(std::mem::take(bytes)),
         }
+        Ok(())
     }
 
     /// Ends the segment under its final name.
@@ -66,6 +73,11 @@ impl Open {
             remove(&path);
         }
     }
+}
+
+/// It went wrong because there is no room, which may be made.
+pub(super) fn is_full(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// What stands behind the name of a playlist that is not, or no longer, the one to be read.

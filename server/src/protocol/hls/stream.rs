@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use bytes::Bytes;
 use formats::hls::{Entry, Piece, Segment, Window};
 use hub::StreamKey;
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::{debug, info, warn};
 
@@ -40,6 +40,10 @@ pub(super) struct Stream {
     /// Segments that may still be fetched, oldest first; the first `expired` are not listed any more.
     kept: VecDeque<Kept>,
     expired: usize,
+    /// There is a playlist among the files.
+    listed_in_file: bool,
+    /// The time in the name of the newest segment, in milliseconds.
+    named: i64,
     floor: Floor,
     warned: bool,
 }
@@ -120,8 +124,11 @@ impl Stream {
             floor: Floor {
                 fragment: form::micros(hls.fragment).millis().max(1),
                 accepted: None,
+                anew: true,
                 correction: Arc::default(),
             },
+            listed_in_file: false,
+            named: 0,
             warned: false,
         })
     }
@@ -130,7 +137,7 @@ impl Stream {
     pub(super) fn begin(&mut self, correction: Arc<AtomicI64>) {
         self.discard();
         self.gap = true;
-        self.floor.accepted = None;
+        self.floor.anew = true;
         self.floor.correction = correction;
         self.renew();
     }
@@ -178,12 +185,18 @@ impl Stream {
     }
 
     fn start(&mut self) -> Order {
-        let name = Naming { time: naming::now(self.hls.utc), timestamp: self.timestamp() };
+        let name = self.naming();
         let path = self.path(&self.name(&name, None));
         let mut opened = Open::new(self.storage, &path);
+        while let Err(e) = &opened
+            && store::is_full(e)
+            && self.make_room()
+        {
+            opened = Open::new(self.storage, &path);
+        }
         if let Err(e) = &opened
             && self.gap
-            && e.kind() != io::ErrorKind::StorageFull
+            && !store::is_full(e)
         {
             warn!("hls: {e}; the segments of {} are kept in memory", self.key);
             self.storage = HlsStorage::Ram;
@@ -197,15 +210,28 @@ impl Stream {
         order
     }
 
-    fn write(&mut self, bytes: Bytes) -> Order {
-        let Some(Writing { store: Ok(open), .. }) = &mut self.open else { return Order::Continue };
-        let Err(e) = open.write(bytes) else { return Order::Continue };
-        if let Some(writing) = &mut self.open
-            && let Ok(open) = std::mem::replace(&mut writing.store, Err(Lost))
-        {
-            open.discard();
+    fn write(&mut self, mut bytes: Bytes) -> Order {
+        let Some(mut writing) = self.open.take() else { return Order::Continue };
+        let mut order = Order::Continue;
+        if let Ok(mut open) = writing.store {
+            let mut written = open.write(&mut bytes);
+            while let Err(e) = &written
+                && store::is_full(e)
+                && self.make_room()
+            {
+                written = open.write(&mut bytes);
+            }
+            writing.store = match written {
+                Ok(()) => Ok(open),
+                Err(e) => {
+                    open.discard();
+                    order = self.fail(&e);
+                    Err(Lost)
+                }
+            };
         }
-        self.fail(&e)
+        self.open = Some(writing);
+        order
     }
 
     fn end(&mut self, segment: Segment) -> Order {
@@ -230,18 +256,19 @@ impl Stream {
         let out = self.window.push(Entry { seq: self.seq, uri, duration: segment.duration, discontinuity });
         self.seq += 1;
         self.expired += out.len();
-        self.list();
         self.clean();
+        self.list();
         Order::Continue
     }
 
     /// Shows what there is now.
     fn list(&mut self) {
         let Some(playlist) = self.window.playlist() else { return };
-        if self.storage == HlsStorage::Disk
-            && let Err(e) = store::replace(&self.path(&self.m3u8), playlist.as_str())
-        {
-            self.warn(&e);
+        if self.storage == HlsStorage::Disk {
+            match store::replace(&self.path(&self.m3u8), playlist.as_str()) {
+                Ok(()) => self.listed_in_file = true,
+                Err(e) => self.warn(&e),
+            }
         }
         self.shelf.put_playlist(&self.playlist_place(), &self.key, playlist);
     }
@@ -254,13 +281,34 @@ impl Stream {
         }
         let mut ram: usize = self.kept.iter().map(|kept| kept.size).sum();
         while ram > MAX_RAM
-            && let Some(oldest) = self.kept.front()
+            && let Some(oldest) = self.kept.front().map(|kept| kept.size)
+            && self.give_up_oldest()
         {
-            ram -= oldest.size;
-            self.expired = self.expired.saturating_sub(1);
-            self.drop_oldest();
-            self.warn(&"its segments are larger than the memory for them: the oldest cannot be fetched");
+            ram -= oldest;
+            self.warn(&"its segments are larger than the memory for them: fewer are listed");
         }
+    }
+
+    /// The disk is full: deletes the oldest segment, if that helps and players can do without it.
+    fn make_room(&mut self) -> bool {
+        let helps = self.hls.cleanup && self.kept.front().is_some_and(|kept| kept.in_file);
+        if !helps || !self.give_up_oldest() {
+            return false;
+        }
+        self.warn(&"the disk is full: older segments make room");
+        self.list();
+        true
+    }
+
+    /// Lets the oldest segment go before its time, unless players need it.
+    fn give_up_oldest(&mut self) -> bool {
+        if self.expired > 0 {
+            self.expired -= 1;
+        } else if self.window.shorten().is_none() {
+            return false;
+        }
+        self.drop_oldest();
+        true
     }
 
     fn drop_oldest(&mut self) {
@@ -275,14 +323,13 @@ impl Stream {
     pub(super) fn dispose(&mut self) {
         self.discard();
         self.shelf.take_playlist(&self.playlist_place());
-        let in_file = self.kept.iter().any(|kept| kept.in_file);
         while let Some(kept) = self.kept.pop_front() {
             self.shelf.take_segment(&kept.place);
             if kept.in_file {
                 store::remove(&kept.path);
             }
         }
-        if in_file {
+        if self.listed_in_file {
             store::remove_replaced(&self.path(&self.m3u8));
         }
         info!("hls: {} is disposed of", self.key);
@@ -292,7 +339,7 @@ impl Stream {
     pub(super) fn forget(&mut self) {
         self.discard();
         self.shelf.take_playlist(&self.playlist_place());
-        if self.kept.iter().any(|kept| kept.in_file) {
+        if self.listed_in_file {
             store::remove_other(&self.path(&self.m3u8));
         }
         self.kept.drain(..).for_each(|kept| self.shelf.take_segment(&kept.place));
@@ -329,9 +376,13 @@ impl Stream {
         names.fill(&self.hls.ts_file)
     }
 
-    fn timestamp(&mut self) -> i64 {
-        let now = jiff::Timestamp::now().as_millisecond();
-        if self.hls.ts_floor { self.floor.next(now) } else { now }
+    /// No two segments have the same time, even if they come at once.
+    fn naming(&mut self) -> Naming {
+        let now = Timestamp::now().as_millisecond();
+        self.named = now.max(self.named + 1);
+        let time = Timestamp::from_millisecond(self.named).unwrap_or_default();
+        let timestamp = if self.hls.ts_floor { self.floor.next(now, self.kept.len()) } else { self.named };
+        Naming { time: naming::time_of_day(time, self.hls.utc), timestamp }
     }
 
     fn path(&self, relative: &str) -> PathBuf {
@@ -344,7 +395,8 @@ impl Stream {
 
     /// The segment's address as the playlist tells it.
     fn uri(&self, segment: &str) -> String {
-        let encoded = |path: &str| utf8_percent_encode(path, PATH).to_string();
+        // Two dots within a name are no step upwards, but our own HTTP server, like others, takes them for one.
+        let encoded = |path: &str| utf8_percent_encode(path, PATH).to_string().replace("..", ".%2E");
         if !self.hls.entry_prefix.is_empty() {
             return format!("{}/{}", self.hls.entry_prefix.trim_end_matches('/'), encoded(segment));
         }
@@ -364,6 +416,8 @@ struct Floor {
     fragment: i64,
     /// The number of the newest segment.
     accepted: Option<i64>,
+    /// The next segment is the first of its publisher.
+    anew: bool,
     /// Told to the segmenter: microseconds by which segments are to be longer, so that numbers and clock come together again.
     correction: Arc<AtomicI64>,
 }
@@ -374,12 +428,17 @@ impl Floor {
     /// How much of the distance one segment makes up for.
     const SHARE: f64 = 0.3;
 
-    fn next(&mut self, now: i64) -> i64 {
+    /// `kept` segments have their names still, which must not be given again.
+    fn next(&mut self, now: i64, kept: usize) -> i64 {
         let clock = now.div_euclid(self.fragment);
-        let next = self.accepted.map_or(clock - 1, |accepted| accepted + 1);
-        let next = if (next - clock).abs() > Self::FAR { clock - 1 } else { next };
+        let follows = self.accepted.map_or(clock - 1, |accepted| accepted + 1);
+        let next = if std::mem::take(&mut self.anew) { follows.max(clock - 1) } else { follows };
+        let distance = next - clock;
+        let is_far = distance < -Self::FAR || distance > Self::FAR.max(kept as i64 + 1);
+        let next = if is_far { clock - 1 } else { next };
         self.accepted = Some(next);
-        let micros = Self::SHARE * (next - clock) as f64 * self.fragment as f64 * 1000.0;
+        let distance = (next - clock).clamp(-Self::FAR, Self::FAR);
+        let micros = Self::SHARE * distance as f64 * self.fragment as f64 * 1000.0;
         self.correction.store(micros as i64, Ordering::Relaxed);
         next
     }
@@ -402,8 +461,9 @@ mod tests {
 
     /// A stream of the vhost `a.com` with this in its block.
     fn stream(path: &Path, text: &str) -> (Stream, Arc<Shelf>) {
+        let window = if text.contains("hls_window") { "" } else { "hls_window 4;" };
         let text = format!(
-            "listen 1; vhost a.com {{ hls {{ enabled on; hls_fragment 2; hls_window 4; hls_path {}; {text} }} }}",
+            "listen 1; vhost a.com {{ hls {{ enabled on; hls_fragment 2; {window} hls_path {}; {text} }} }}",
             path.display()
         );
         let config = Config::parse("test", text.as_bytes(), &Environment::default()).unwrap();
@@ -518,30 +578,67 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_bounded_and_what_is_listed_is_there() {
+        let (mut stream, shelf) = stream(&folder("bounded"), "hls_storage ram; hls_window 600;");
+        // All of them share it.
+        let large = Bytes::from(vec![0; 16 << 20]);
+        for _ in 0..40 {
+            let end = Segment { start: Micros::ZERO, duration: Micros::from_secs(2), discontinuity: false };
+            for piece in [Piece::Begin, Piece::Data(large.clone()), Piece::End(end)] {
+                stream.take(piece);
+            }
+        }
+        let text = listed(&shelf, "a.com/live/käm 1.m3u8");
+        assert!(text.contains("MEDIA-SEQUENCE:24\n"), "{text}");
+        let there = |seq| shelf.segment(&format!("a.com/live/käm 1-{seq}.ts")).is_some();
+        assert!(!there(23) && (24..40).all(there));
+    }
+
+    #[test]
+    fn segments_that_come_at_once_have_names_of_their_own() {
+        let (mut stream, shelf) =
+            stream(&folder("at-once"), "hls_ts_file [timestamp]-[999].ts; hls_window 60;");
+        for _ in 0..20 {
+            segment(&mut stream, "x");
+        }
+        let text = listed(&shelf, "a.com/live/käm 1.m3u8");
+        let names: Vec<&str> = text.lines().filter(|line| line.ends_with(".ts")).collect();
+        assert!(names.len() == 20 && names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
+        assert!(names.iter().all(|name| name[13..16] == name[17..20]), "{names:?}");
+    }
+
+    #[test]
     fn names_and_addresses() {
         let path = folder("names");
         let uri = |text: &str, name: &str| stream(&path, text).0.uri(name);
         assert_eq!(uri("", "live/x-1.ts"), "x-1.ts");
         assert_eq!(uri("hls_m3u8_file a/b/[stream].m3u8;", "a/c/x.ts"), "../c/x.ts");
+        assert_eq!(uri("", "live/a..b-1.ts"), "a.%2Eb-1.ts");
         assert_eq!(uri("hls_m3u8_file [stream].m3u8;", "live/2026/x.ts"), "live/2026/x.ts");
         assert_eq!(uri("hls_entry_prefix http://cdn/;", "live/x 1.ts"), "http://cdn/live/x%201.ts");
         let text = "hls_ts_file [app]/[stream]/[seq]-[duration]-[2006].ts; hls_storage ram;";
         let (mut stream, shelf) = stream(&path, text);
         segment(&mut stream, "x");
-        let year = naming::now(false).year();
+        let year = Timestamp::now().to_zoned(jiff::tz::TimeZone::system()).year();
         assert!(shelf.segment(&format!("a.com/live/käm 1/0-2000-{year}.ts")).is_some());
     }
 
     #[test]
     fn floors_go_up_by_one_and_pull_towards_the_clock() {
         let correction = Arc::<AtomicI64>::default();
-        let mut floor = Floor { fragment: 10_000, accepted: None, correction: correction.clone() };
-        assert_eq!(floor.next(1_000_000), 99);
+        let (fragment, accepted) = (10_000, None);
+        let mut floor = Floor { fragment, accepted, anew: true, correction: correction.clone() };
+        assert_eq!(floor.next(1_000_000, 0), 99);
         assert_eq!(correction.load(Ordering::Relaxed), -3_000_000, "one behind: shorter segments");
-        assert_eq!(floor.next(1_005_000), 100);
+        assert_eq!(floor.next(1_005_000, 0), 100);
         assert_eq!(correction.load(Ordering::Relaxed), 0);
-        assert_eq!(floor.next(1_006_000), 101);
+        assert_eq!(floor.next(1_006_000, 0), 101);
         assert_eq!(correction.load(Ordering::Relaxed), 3_000_000);
-        assert_eq!(floor.next(5_000_000), 499, "the clock has jumped");
+        assert_eq!(floor.next(5_000_000, 0), 499, "the clock has jumped");
+        floor.anew = true;
+        assert_eq!(floor.next(5_001_000, 0), 500, "another publisher gives no name again");
+        assert_eq!(floor.next(4_600_000, 60), 501, "the clock has jumped back, but such names are in use");
+        assert_eq!(correction.load(Ordering::Relaxed), 60_000_000, "no more than 20 are made up for");
+        assert_eq!(floor.next(4_000_000, 60), 399);
     }
 }
