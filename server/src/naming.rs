@@ -6,8 +6,8 @@ use std::fmt::Write;
 use std::path::{Component, Path};
 
 use hub::StreamKey;
-use jiff::Zoned;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 
 /// What the placeholders stand for. A placeholder without a value stays as it is.
 #[derive(Clone, Debug)]
@@ -76,10 +76,9 @@ fn next(text: &str) -> Option<(&str, &str, &str)> {
     Some((before, name, after))
 }
 
-/// The time of day for file names.
-pub fn now(utc: bool) -> Zoned {
-    let zone = if utc { TimeZone::UTC } else { TimeZone::system() };
-    jiff::Timestamp::now().to_zoned(zone)
+/// A time of day for file names.
+pub fn time_of_day(at: Timestamp, utc: bool) -> Zoned {
+    at.to_zoned(if utc { TimeZone::UTC } else { TimeZone::system() })
 }
 
 /// The stream's names can stand in a path below a folder of ours: no element climbs, is hidden, is longer than file systems take, or

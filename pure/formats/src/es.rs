@@ -97,7 +97,7 @@ impl Remux for Mux {
             return;
         }
         if let Some(unit) = self.chunk(frame) {
-            let time = self.line.advance(frame.dts);
+            let time = self.line.advance(frame.track, frame.dts);
             out.push(Stamped { time, place: Place::Media { track: frame.track, key: true }, unit });
         }
     }

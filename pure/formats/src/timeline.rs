@@ -1,11 +1,11 @@
 //! The time line of a stream as its players see it: encoders restart, jump and drift, players want one steady line.
 
-use media::Micros;
+use media::{Micros, TrackId};
 
 /// What happens to the publisher's timestamps (`time_jitter` of SRS).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Jitter {
-    /// The line starts at zero and jumps are closed.
+    /// The line starts at zero, jumps are closed, and no track runs backwards.
     #[default]
     Full,
     /// The first one is zero, jumps stay.
@@ -31,6 +31,8 @@ pub(crate) struct Timeline {
     last: Option<Micros>,
     /// The newest time on the line.
     now: Micros,
+    /// The newest time of each track on the line. Tracks may be a little apart, so that the line itself goes back and forth.
+    newest: Vec<(TrackId, Micros)>,
     /// The last steps forward that were not beyond `SLOW`: the rhythm of the stream.
     steps: [Micros; 8],
     next_step: usize,
@@ -38,7 +40,15 @@ pub(crate) struct Timeline {
 
 impl Timeline {
     pub(crate) fn new(jitter: Jitter) -> Self {
-        Self { jitter, first: None, last: None, now: Micros::ZERO, steps: [Micros::ZERO; 8], next_step: 0 }
+        Self {
+            jitter,
+            first: None,
+            last: None,
+            now: Micros::ZERO,
+            newest: Vec::new(),
+            steps: [Micros::ZERO; 8],
+            next_step: 0,
+        }
     }
 
     /// The newest time on the line.
@@ -46,22 +56,33 @@ impl Timeline {
         self.now
     }
 
-    /// The time of the next audio or video frame; moves the line.
-    pub(crate) fn advance(&mut self, dts: Micros) -> Micros {
+    /// The time of the next frame of an audio or video track; moves the line.
+    pub(crate) fn advance(&mut self, track: TrackId, dts: Micros) -> Micros {
         let first = *self.first.get_or_insert(dts);
         self.now = match (self.jitter, self.last) {
             (Jitter::Off, _) => dts,
             (Jitter::Zero, _) => dts - first,
-            (Jitter::Full, None) => Micros::ZERO,
+            (Jitter::Full, None) => self.rise(track, Micros::ZERO),
             (Jitter::Full, Some(last)) => {
                 let step = dts - last;
                 let kept = if self.is_rhythm(step) { step } else { JUMP };
                 self.remember(step);
-                (self.now + kept).max(Micros::ZERO)
+                self.rise(track, self.now + kept)
             }
         };
         self.last = Some(dts);
         self.now
+    }
+
+    /// The next time of a track: this one, unless the track would run backwards, or the line begin before zero.
+    fn rise(&mut self, track: TrackId, next: Micros) -> Micros {
+        let Some((_, newest)) = self.newest.iter_mut().find(|(id, _)| *id == track) else {
+            let first = next.max(Micros::ZERO);
+            self.newest.push((track, first));
+            return first;
+        };
+        *newest = if next < *newest { *newest + JUMP } else { next };
+        *newest
     }
 
     /// The time of a data message. It does not move the line: many encoders stamp these with zero.
@@ -96,21 +117,50 @@ impl Timeline {
 mod tests {
     use super::*;
 
+    const VIDEO: TrackId = TrackId::VIDEO;
+    const AUDIO: TrackId = TrackId::AUDIO;
+
     fn run(jitter: Jitter, times: &[i64]) -> Vec<i64> {
         let mut line = Timeline::new(jitter);
-        times.iter().map(|ms| line.advance(Micros::from_millis(*ms)).millis()).collect()
+        times.iter().map(|ms| line.advance(VIDEO, Micros::from_millis(*ms)).millis()).collect()
+    }
+
+    fn run_both(frames: &[(TrackId, i64)]) -> Vec<i64> {
+        let mut line = Timeline::new(Jitter::Full);
+        frames.iter().map(|(track, ms)| line.advance(*track, Micros::from_millis(*ms)).millis()).collect()
     }
 
     #[test]
     fn starts_at_zero_and_closes_jumps() {
-        assert_eq!(run(Jitter::Full, &[5000, 5040, 5020, 5270, 4000, 4040]), [0, 40, 20, 270, 280, 320]);
+        let frames =
+            [(VIDEO, 5000), (VIDEO, 5040), (AUDIO, 5020), (AUDIO, 5270), (VIDEO, 4000), (VIDEO, 4040)];
+        assert_eq!(run_both(&frames), [0, 40, 20, 270, 280, 320]);
         assert_eq!(run(Jitter::Full, &[0, 251, 291]), [0, 10, 50]);
         assert_eq!(run(Jitter::Full, &[0, 40, 90_000, 90_040]), [0, 40, 50, 90]);
     }
 
     #[test]
     fn never_below_zero() {
-        assert_eq!(run(Jitter::Full, &[1000, 800, 900]), [0, 0, 100]);
+        assert_eq!(run_both(&[(VIDEO, 1000), (AUDIO, 800), (AUDIO, 900)]), [0, 0, 100]);
+    }
+
+    #[test]
+    fn no_track_runs_backwards() {
+        assert_eq!(run(Jitter::Full, &[1000, 1040, 1000, 960, 920, 960]), [0, 40, 50, 60, 70, 110]);
+        assert_eq!(run(Jitter::Full, &[1000, 960, 920, 960]), [0, 10, 20, 60]);
+        // A small step back of all tracks moves none of them against the others.
+        let back: Vec<_> =
+            [1000, 1200, 1100, 1140].into_iter().flat_map(|ms| [(VIDEO, ms), (AUDIO, ms)]).collect();
+        assert_eq!(run_both(&back), [0, 0, 200, 200, 210, 210, 250, 250]);
+        assert_eq!(run(Jitter::Full, &[0, 40, 40, 40]), [0, 40, 40, 40], "standing still is no step back");
+    }
+
+    /// Each change of the track is a jump, so nobody is ahead of the other for long.
+    #[test]
+    fn tracks_that_are_minutes_apart_stay_together() {
+        let frames: Vec<_> = (0..100).flat_map(|n| [(VIDEO, n * 40), (AUDIO, 300_000 + n * 40)]).collect();
+        let times = run_both(&frames);
+        assert!(times.windows(2).all(|pair| pair[1] - pair[0] == 10), "{times:?}");
     }
 
     #[test]
@@ -136,10 +186,10 @@ mod tests {
     #[test]
     fn data_does_not_move_the_line() {
         let mut line = Timeline::new(Jitter::Full);
-        line.advance(Micros::from_secs(100));
-        line.advance(Micros(100_040_000));
+        line.advance(VIDEO, Micros::from_secs(100));
+        line.advance(VIDEO, Micros(100_040_000));
         assert_eq!(line.place(Micros::ZERO).millis(), 40);
         assert_eq!(line.place(Micros(100_050_000)).millis(), 50);
-        assert_eq!(line.advance(Micros(100_080_000)).millis(), 80);
+        assert_eq!(line.advance(VIDEO, Micros(100_080_000)).millis(), 80);
     }
 }

@@ -16,12 +16,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 use tower::ServiceExt;
 use tracing::{info, warn};
 
 use super::Guard;
+use super::patience::Patient;
 use crate::config::Config;
+use crate::net::outbox::STALL;
 use crate::session::Session;
 
 /// What the connections to a port share.
@@ -43,6 +46,9 @@ pub struct Taken<S> {
 
 /// A client must send a request head within this time; idle keep-alive connections are closed after it.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a peer may go on sending what nobody reads, before the connection is closed hard.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// The largest request head.
 pub const MAX_HEAD: usize = 16 << 10;
@@ -88,7 +94,7 @@ impl Front {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), answer);
+            .serve_connection(TokioIo::new(Patient::new(stream, STALL)), answer);
         let (mut serving, mut closing) = (pin!(Some(serving)), pin!(Some(closing)));
         let ended = poll_fn(|cx| {
             let Some(mut serving) = serving.as_mut().as_pin_mut() else { return Poll::Ready(Ok(())) };
@@ -101,16 +107,48 @@ impl Front {
             }
             if taken.borrow().is_some() { Poll::Ready(Ok(())) } else { polled }
         });
-        match ended.await {
-            Ok(()) => {}
-            Err(e) if e.is_timeout() && count.get() > 0 => info!("client finished: no further request"),
-            // Slow or garbled heads end here; hyper has answered as far as there was something to answer.
-            Err(e) => warn!("serve error: {}, peer={}", describe(&e), session.peer),
-        }
+        let ended = ended.await;
         let parts = serving.get_mut().take()?.into_parts();
-        let request = taken.borrow_mut().take()?;
-        Some(Taken { request, stream: parts.io.into_inner(), early: parts.read_buf })
+        let mut stream = parts.io.into_inner().into_inner();
+        if let Some(request) = taken.borrow_mut().take() {
+            return Some(Taken { request, stream, early: parts.read_buf });
+        }
+        match ended {
+            Ok(()) => {}
+            Err(e) if e.is_timeout() && count.get() > 0 && parts.read_buf.is_empty() => {
+                info!("client finished: no further request");
+            }
+            // Slow or garbled heads end here; hyper has answered as far as there was something to answer.
+            Err(e) => {
+                warn!("serve error: {}, peer={}", describe(&e), session.peer);
+                if e.is_timeout() && !parts.read_buf.is_empty() {
+                    let _ = stream.write_all(too_slow().as_bytes()).await;
+                }
+            }
+        }
+        if !full && closing.is_some() {
+            let _ = timeout(LINGER, linger(stream)).await;
+        }
+        None
     }
+}
+
+/// Lets the peer read the last answer: if bytes of his arrived at a closed socket, TCP would throw away what he has not read yet.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> std::io::Result<()> {
+    stream.shutdown().await?;
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+/// What hyper does not say to who is too slow with his head.
+fn too_slow() -> String {
+    let body = format!("the head of the request took longer than {} s\n", HEAD_TIMEOUT.as_secs());
+    let (signature, length) = (crate::SIGNATURE, body.len());
+    format!(
+        "HTTP/1.1 408 Request Timeout\r\nServer: {signature}\r\nConnection: close\r\n\
+         Content-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
 }
 
 /// The API and the console have these on every port; no stream can have such a name.

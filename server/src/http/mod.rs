@@ -5,6 +5,7 @@ pub mod files;
 pub mod front;
 pub mod guard;
 pub mod headers;
+mod patience;
 pub mod request;
 
 pub use files::Files;

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::child::{Lines, Running};
@@ -33,11 +34,14 @@ pub struct Setup<'a> {
     pub one_port: bool,
     /// In place of the default vhost.
     pub vhosts: &'a str,
+    /// A disk of its own at `./disk`, in the words of tmpfs (`size=1m`); see [`can_mount`].
+    pub disk: &'a str,
 }
 
 /// See the module.
 pub struct Server {
     running: Running,
+    stopped: bool,
     /// Its working directory.
     pub dir: PathBuf,
     /// Where it serves RTMP.
@@ -55,6 +59,33 @@ pub fn oxcast() -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// Whether servers can have disks of their own here. Says so if not.
+pub fn can_mount() -> bool {
+    let tried = Command::new("unshare").args(["-rm", "true"]).output();
+    let can = tried.is_ok_and(|tried| tried.status.success());
+    if !can {
+        eprintln!("skipped: mounting is not allowed here");
+    }
+    can
+}
+
+/// The command in a namespace where a disk is mounted.
+fn with_disk(disk: &str, command: Command) -> Command {
+    const MOUNT: &str = "mkdir disk && mount -t tmpfs -o \"$0\" tmpfs disk && exec \"$@\"";
+    if disk.is_empty() {
+        return command;
+    }
+    let mut wrapped = Command::new("unshare");
+    wrapped.args(["-rm", "sh", "-c", MOUNT, disk]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped
 }
 
 /// Starts the binary in a directory, with a configuration if it is not empty.
@@ -136,7 +167,7 @@ impl Server {
     }
 
     fn attempt(
-        Setup { top, vhost, remux, http: more, api: rules, one_port, vhosts }: Setup<'_>,
+        Setup { top, vhost, remux, http: more, api: rules, one_port, vhosts, disk }: Setup<'_>,
     ) -> Option<Self> {
         let dir = directory();
         let [rtmp, http, api] = [(); 3].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
@@ -163,8 +194,9 @@ impl Server {
         );
         fs::write(dir.join("oxcast.conf"), config).unwrap();
         let mut command = oxcast();
-        let running = Running::start("oxcast", command.current_dir(&dir).args(["-c", "oxcast.conf"]));
-        let mut server = Self { running, dir, rtmp, http, api };
+        command.args(["-c", "oxcast.conf"]);
+        let running = Running::start("oxcast", with_disk(disk, command).current_dir(&dir));
+        let mut server = Self { running, stopped: false, dir, rtmp, http, api };
         until("the server answers", SOON * 2, || match server.running.ended() {
             Some(status) if status.code() == Some(234) => Some(false),
             Some(status) => panic!("the server ended: {status}\n{}", server.said()),
@@ -262,6 +294,20 @@ impl Server {
         assert_eq!(serde_json::from_slice::<Value>(&reply.body).unwrap()["code"], 0);
     }
 
+    /// The folder of the disk of its own.
+    pub fn disk(&self) -> PathBuf {
+        let root = format!("/proc/{}/root", self.id());
+        Path::new(&root).join(self.dir.strip_prefix("/").unwrap()).join("disk")
+    }
+
+    /// Stops it with SIGTERM; it must end well, and soon.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.running.signal(Signal::TERM);
+        self.running.succeed(SOON);
+        self.stopped = true;
+    }
+
     /// Resident memory in bytes.
     pub fn memory(&self) -> u64 {
         let process = procfs::process::Process::new(self.id() as i32).unwrap();
@@ -278,7 +324,7 @@ impl Drop for Server {
         let ended = self.running.ended();
         let lines = [self.running.out.all(), self.running.err.all()].concat();
         let _ = fs::remove_dir_all(&self.dir);
-        assert!(ended.is_none(), "the server has ended: {ended:?}\n{}", lines.join("\n"));
+        assert!(ended.is_none() || self.stopped, "the server has ended: {ended:?}\n{}", lines.join("\n"));
         let bad = lines.iter().find(|line| line.contains("panicked") || line.contains("[ERROR]"));
         assert_eq!(bad, None, "in the server's log");
     }

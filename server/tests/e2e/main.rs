@@ -1,6 +1,6 @@
 //! End to end: the real binary on real sockets, watched by ffmpeg and by clients of our own. One module per
-//! scenario; what they share is in `harness` (the server), `tools` (ffmpeg), `client`, `peer`, `http`, `dialogue`, `media` and
-//! `schema`.
+//! scenario; what they share is in `harness` (the server), `tools` (ffmpeg), `client`, `peer`, `http`, `dialogue`, `media`,
+//! `tape` and `viewer` (streams that decoders like, and a player of HLS), and `schema`.
 
 mod api_access;
 mod api_walk;
@@ -23,6 +23,7 @@ mod hls_disk;
 mod hls_players;
 mod hls_sessions;
 mod http;
+mod http_abuse;
 mod http_audio;
 mod http_ts;
 mod kinds;

@@ -18,7 +18,7 @@ const AVCC: &[u8] = &[
 const AAC: &[u8] = &[0x12, 0x10];
 
 /// What stands before the number in each frame.
-const MARK: [u8; 2] = *b"ox";
+pub const MARK: [u8; 2] = *b"ox";
 
 /// The sequence header of the pictures.
 pub fn picture_header() -> Vec<u8> {

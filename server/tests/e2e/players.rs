@@ -12,26 +12,17 @@ use crate::harness::Server;
 use crate::tools::{ffmpeg, ffprobe, run, start, usual_clip};
 
 /// How long a player may take: its start, and the seconds that it plays.
-const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Publishes the usual clip in a loop and in real time.
 pub fn publish_for_ever(server: &Server, stream: &str) -> Running {
-    let clip = usual_clip();
-    let publisher = start(
-        ffmpeg(),
-        &[
-            "-re",
-            "-stream_loop",
-            "-1",
-            "-i",
-            clip.to_str().unwrap(),
-            "-c",
-            "copy",
-            "-f",
-            "flv",
-            &server.rtmp_url(stream),
-        ],
-    );
+    publish_clip_for_ever(server, &usual_clip(), stream)
+}
+
+/// Publishes a clip with pictures in a loop and in real time.
+pub fn publish_clip_for_ever(server: &Server, clip: &Path, stream: &str) -> Running {
+    let head = ["-re", "-stream_loop", "-1", "-i", clip.to_str().unwrap(), "-c", "copy", "-f", "flv"];
+    let publisher = start(ffmpeg(), &[&head[..], &[&server.rtmp_url(stream)]].concat());
     server.took(stream, 1);
     publisher
 }
@@ -78,7 +69,7 @@ fn frames(file: &Path) -> (u64, u64) {
 }
 
 /// VLC decodes four seconds of it, and writes what it saw and heard in other codecs.
-fn watch_with_vlc(url: &str, name: &str) -> (u64, u64) {
+pub fn watch_with_vlc(url: &str, name: &str) -> (u64, u64) {
     const NOBODY: u32 = 65534;
     let home = Common::new(name);
     let file = home.0.join("seen.ts");
@@ -126,7 +117,7 @@ fn vlc_plays_http_flv() {
 }
 
 /// Runs a pipeline; an element named `seen` tells how many buffers it has had.
-fn gstreamer(pipeline: &str) -> Running {
+pub fn gstreamer(pipeline: &str) -> Running {
     let mut command = Command::new("gst-launch-1.0");
     Running::start(pipeline, command.arg("-v").args(pipeline.split_whitespace()))
 }

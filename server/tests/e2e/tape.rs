@@ -54,6 +54,13 @@ impl Tape {
         self.frames.iter().filter(|(k, ..)| *k == kind).count()
     }
 
+    /// Gives headers and frames up to this time to somebody who sends them.
+    pub fn send(&self, mut send: impl FnMut(MediaKind, u32, &[u8]), to: u32) {
+        self.headers.iter().for_each(|(kind, body)| send(*kind, 0, body));
+        let frames = self.frames.iter().filter(|(_, time, _)| *time < to);
+        frames.for_each(|(kind, time, body)| send(*kind, *time, body));
+    }
+
     /// Sends the sequence headers.
     pub fn headers(&self, client: &mut Client, time: u32) {
         for (kind, body) in &self.headers {

@@ -211,33 +211,59 @@ impl Viewer {
     /// Gives each segment to a decoder of its own, which must have nothing to say.
     #[track_caller]
     pub fn each_decodes_alone(&self, dir: &Path) {
-        let files: Vec<String> = self
-            .segments
-            .iter()
-            .map(|(number, (_, bytes))| {
+        let said = self.decoders_say(dir);
+        assert_eq!(said, [""; 0]);
+    }
+
+    /// What decoders of their own say about the segments.
+    #[track_caller]
+    pub fn decoders_say(&self, dir: &Path) -> Vec<String> {
+        let mut said = Vec::new();
+        let segments: Vec<_> = self.segments.iter().collect();
+        for segments in segments.chunks(20) {
+            let mut args: Vec<String> = ["-v", "error"].map(str::to_owned).into();
+            for (number, (_, bytes)) in segments {
                 let path = dir.join(format!("alone-{number}.ts"));
                 fs::write(&path, bytes).unwrap();
-                path.to_str().unwrap().to_owned()
-            })
-            .collect();
-        for files in files.chunks(20) {
-            let maps: Vec<String> = (0..files.len()).map(|n| n.to_string()).collect();
-            let inputs = files.iter().flat_map(|file| ["-i", file]);
-            let maps = maps.iter().flat_map(|n| ["-map", n]);
-            let args: Vec<&str> =
-                ["-v", "error"].into_iter().chain(inputs).chain(maps).chain(["-f", "null", "-"]).collect();
-            quietly(&args);
+                args.extend(["-i".to_owned(), path.to_str().unwrap().to_owned()]);
+            }
+            for (n, (_, (_, bytes))) in segments.iter().enumerate() {
+                args.extend(kinds(bytes).iter().flat_map(|kind| ["-map".to_owned(), format!("{n}:{kind}")]));
+            }
+            args.extend(["-f", "null", "-"].map(str::to_owned));
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let mut running = tools::start(ffmpeg(), &args);
+            running.succeed(LIMIT * 2);
+            said.extend(running.err.all());
         }
+        said
+    }
+
+    /// All segments behind each other.
+    pub fn whole(&self) -> Vec<u8> {
+        self.segments.values().flat_map(|(_, bytes)| bytes).copied().collect()
     }
 }
 
-/// Runs ffmpeg, which must have nothing to say.
+/// The kinds of which a segment has frames, in ffmpeg's words. Tables may list a track that has not come to life.
+fn kinds(segment: &[u8]) -> Vec<&'static str> {
+    let has = |pids: &[u16]| segment.chunks(PACKET).any(|packet| pids.contains(&pid(packet)));
+    [("v", &[0x100][..]), ("a", &[0x101, 0x102])]
+        .into_iter()
+        .filter(|(_, pids)| has(pids))
+        .map(|(kind, _)| kind)
+        .collect()
+}
+
+/// How many frames of pictures and of sound a file has, even if a kind of them comes late.
 #[track_caller]
-pub fn quietly(args: &[&str]) -> Vec<String> {
-    let mut running = tools::start(ffmpeg(), args);
-    running.succeed(LIMIT * 2);
-    assert_eq!(running.err.all(), [""; 0], "ffmpeg {args:?}");
-    running.out.all()
+pub fn count(file: &Path) -> [usize; 2] {
+    ["v", "a"].map(|kind| {
+        let patient = ["-analyzeduration", "60M", "-probesize", "50M", "-select_streams", kind];
+        let what = ["-show_entries", "packet=size", "-of", "csv=p=0", file.to_str().unwrap()];
+        let lines = tools::run(tools::ffprobe(), &[&patient[..], &what].concat());
+        lines.iter().filter(|line| !line.is_empty()).count()
+    })
 }
 
 /// Writes a file into the directory of the server; its path.

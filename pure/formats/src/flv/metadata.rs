@@ -2,7 +2,7 @@
 //! Other script data passes by as frames and is not looked into.
 
 use bytes::Bytes;
-use media::ByteReader;
+use media::{ByteReader, Kind, Tracks};
 
 use super::Error;
 use crate::amf0::{self, Properties, Value};
@@ -51,6 +51,22 @@ impl Metadata {
         }
         Ok(body.into())
     }
+}
+
+/// Media of this kind will come: there is a track, or the metadata tells of it, since sound without a sequence header has no
+/// track before its first frame.
+pub fn is_announced(tracks: &Tracks, kind: Kind) -> bool {
+    let (track, name) = match kind {
+        Kind::Video => (tracks.video(), "videocodecid"),
+        Kind::Audio => (tracks.audio(), "audiocodecid"),
+        Kind::Data => return false,
+    };
+    let told = || {
+        let values = amf0::decode(tracks.metadata.as_deref()?).ok()?;
+        let id = values.iter().find_map(|v| v.property(name))?;
+        Some(id.as_str().is_some() || id.as_f64() > Some(0.0))
+    };
+    track.is_some() || told() == Some(true)
 }
 
 /// Splits script data into its name and where the rest begins. `None` when it does not start with a string.

@@ -16,6 +16,7 @@ use media::{Kind, TrackId, Truncated, codec};
 
 pub use crate::Jitter;
 pub use demux::{Demux, DemuxOptions, Demuxed};
+pub use metadata::is_announced;
 pub use mux::{Mux, MuxOptions};
 pub use reader::{Item, Reader};
 

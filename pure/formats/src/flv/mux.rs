@@ -48,7 +48,7 @@ impl Mux {
         let tag = frame_tag(track, frame)?;
         let time = match frame.track.kind {
             Kind::Data => self.line.place(frame.dts),
-            _ => self.line.advance(frame.dts),
+            _ => self.line.advance(frame.track, frame.dts),
         };
         let key = self.entry.next(frame, |kind| self.tracks.find(TrackId { kind, index: 0 }).is_some());
         Some(Stamped { time, place: Place::Media { track: frame.track, key }, unit: tag })

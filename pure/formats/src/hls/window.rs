@@ -70,17 +70,33 @@ impl Window {
         let mut out = Vec::new();
         while let Some(oldest) = self.entries.front()
             && self.sum - oldest.duration > self.length
-            && let Some(oldest) = self.entries.pop_front()
+            && let Some(oldest) = self.pop()
         {
-            self.sum = self.sum - oldest.duration;
-            self.discontinuities += u64::from(oldest.discontinuity);
             out.push(oldest);
         }
+        out
+    }
+
+    /// Takes the oldest segment off the list, as there is no room for it; but not if less than three targets would stay, which players need
+    /// (§6.2.2).
+    pub fn shorten(&mut self) -> Option<Entry> {
+        let rest = self.sum - self.entries.front()?.duration;
+        if rest < Micros::from_secs(3 * self.target_secs()) { None } else { self.pop() }
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        let oldest = self.entries.pop_front()?;
+        self.sum = self.sum - oldest.duration;
+        self.discontinuities += u64::from(oldest.discontinuity);
         // Players must not see the target shrink (§6.2.1); those of another publisher's stream begin anew.
         if self.entries.front().is_some_and(|first| first.discontinuity) {
             self.longest = self.entries.iter().map(|entry| entry.duration).max().unwrap_or_default();
         }
-        out
+        Some(oldest)
+    }
+
+    fn target_secs(&self) -> i64 {
+        (millis(self.longest.max(self.target)) + 999) / 1000
     }
 
     /// No segment will follow, so that players need not ask again.
@@ -91,7 +107,7 @@ impl Window {
     /// The playlist as of now; `None` before the first segment.
     pub fn playlist(&self) -> Option<Playlist> {
         let first = self.entries.front()?;
-        let target = (millis(self.longest.max(self.target)) + 999) / 1000;
+        let target = self.target_secs();
         let mut text = format!(
             "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-TARGETDURATION:{target}\n",
             first.seq
@@ -198,6 +214,21 @@ mod tests {
         window.push(entry(1, 10_000, false));
         assert_eq!(window.push(entry(2, 20_001, false)).len(), 2);
         assert_eq!(window.entries().len(), 1);
+    }
+
+    #[test]
+    fn it_can_be_shortened_while_enough_stays() {
+        let mut window = window(60, 2);
+        (0..5).for_each(|seq| drop(window.push(entry(seq, 2000, seq == 1))));
+        assert_eq!(window.shorten(), Some(entry(0, 2000, false)));
+        assert_eq!(window.shorten(), Some(entry(1, 2000, true)));
+        assert_eq!(window.shorten(), None, "three of two seconds stay");
+        assert!(
+            text(&window).contains("SEQUENCE:2\n") && text(&window).contains("DISCONTINUITY-SEQUENCE:1\n")
+        );
+        window.push(entry(5, 2000, false));
+        assert_eq!(window.shorten(), Some(entry(2, 2000, false)));
+        assert_eq!(Window::new(Micros::ZERO, Micros::ZERO).shorten(), None);
     }
 
     #[test]

@@ -8,6 +8,11 @@ use super::pes::{MAX_TOLD, Pes};
 use super::psi::Listed;
 use crate::adts::Adts;
 
+/// MPEG-TS, as it is written here, carries this codec.
+pub fn carries(codec: &Codec) -> bool {
+    Video::of(codec).is_some() || Audio::of(codec).is_some()
+}
+
 /// A track of the program and its story.
 #[derive(Debug)]
 pub(super) struct Stream<C> {
@@ -17,9 +22,6 @@ pub(super) struct Stream<C> {
     /// It has carried a frame.
     seen: bool,
 }
-
-/// How long players are told to wait for a track that is announced and silent.
-const SILENCE: Micros = Micros::from_secs(2);
 
 impl<C: PartialEq> Stream<C> {
     /// Puts another coding, or none, into its place. `false` when it was there already.
@@ -43,9 +45,14 @@ impl<C: PartialEq> Stream<C> {
         self.seen |= own;
     }
 
+    /// It has carried a frame.
+    pub(super) fn is_heard(&self) -> bool {
+        self.seen
+    }
+
     /// It belongs in the tables: it has carried frames, or may still be expected to.
-    pub(super) fn is_expected(&self, now: Micros) -> bool {
-        self.seen || self.since.is_none_or(|since| now - since < SILENCE)
+    pub(super) fn is_expected(&self, now: Micros, patience: Micros) -> bool {
+        self.seen || self.since.is_none_or(|since| now - since < patience)
     }
 }
 

@@ -11,7 +11,9 @@ mod psi;
 #[cfg(test)]
 pub(crate) mod reader;
 
+pub use elementary::carries;
 pub use mux::{Burst, Mux, MuxOptions};
+pub(crate) use packer::Ready;
 pub use packer::{Packer, PackerOptions};
 
 /// Bytes of a TS packet.

@@ -23,6 +23,8 @@ pub struct PackerOptions {
 #[derive(Debug)]
 pub struct Packer {
     options: PackerOptions,
+    /// How long players are told to wait for a track that is announced and silent.
+    patience: Micros,
     video: Option<Stream<Video>>,
     audio: Option<Stream<Audio>>,
     /// The time of the newest frame.
@@ -36,6 +38,9 @@ pub struct Packer {
     counters: Counters,
     gathered: Gathered,
 }
+
+/// See [`Packer::with_patience`].
+const PATIENCE: Micros = Micros::from_secs(2);
 
 /// The continuity counters of all PIDs.
 #[derive(Debug, Default)]
@@ -73,6 +78,7 @@ impl Packer {
     pub fn new(options: PackerOptions) -> Self {
         Self {
             options,
+            patience: PATIENCE,
             video: None,
             audio: None,
             now: Micros::ZERO,
@@ -82,6 +88,12 @@ impl Packer {
             counters: Counters::default(),
             gathered: Gathered::default(),
         }
+    }
+
+    /// Leaves tracks out of the tables that have been silent for so long from the start (two seconds, if nothing is said); with zero,
+    /// those that have not been heard yet.
+    pub(crate) fn with_patience(self, patience: Micros) -> Self {
+        Self { patience, ..self }
     }
 
     /// Takes the tracks over. `true` when the program has changed, which players need to be told: a track came or went, or
@@ -95,12 +107,12 @@ impl Packer {
         video || audio
     }
 
-    /// Writes PAT and PMT. A track that has been silent for the first two seconds is left out, since players would wait for it; its
-    /// first frame brings it back.
+    /// Writes PAT and PMT. A track that has been silent from the start is left out, since players would wait for it; its first frame
+    /// brings it back.
     pub fn tables(&mut self, out: &mut Vec<u8>) {
-        let now = self.now;
-        let video = self.video.as_ref().filter(|stream| stream.is_expected(now));
-        let audio = self.audio.as_ref().filter(|stream| stream.is_expected(now));
+        let (now, patience) = (self.now, self.patience);
+        let video = self.video.as_ref().filter(|stream| stream.is_expected(now, patience));
+        let audio = self.audio.as_ref().filter(|stream| stream.is_expected(now, patience));
         let listed = [video.map(|stream| stream.coding.listed()), audio.map(|stream| stream.coding.listed())];
         if self.listed.is_some_and(|before| self.stale || before != listed) {
             self.version = self.version.wrapping_add(1) % 32;
@@ -139,6 +151,15 @@ impl Packer {
         match kind {
             Kind::Video => self.video.is_some(),
             Kind::Audio => self.audio.is_some(),
+            Kind::Data => false,
+        }
+    }
+
+    /// The program's track of this kind has carried a frame.
+    pub(crate) fn has_heard(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Video => self.video.as_ref().is_some_and(Stream::is_heard),
+            Kind::Audio => self.audio.as_ref().is_some_and(Stream::is_heard),
             Kind::Data => false,
         }
     }
@@ -252,7 +273,7 @@ pub(super) mod tests {
         Codec::H264(h264::Config { sps: sets(SPS), pps: sets(PPS), ..h264::Config::default() })
     }
 
-    fn h265() -> Codec {
+    pub(in crate::ts) fn h265() -> Codec {
         let set = |kind: u8| vec![Bytes::from(vec![kind << 1, 1, kind])];
         let (vps, sps, pps) = (set(32), set(33), set(34));
         Codec::H265(h265::Config { vps, sps, pps, ..h265::Config::default() })

@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use formats::amf0;
 use formats::flv::{self, FileHeader, Tag, TagKind};
 use hub::{Broadcast, Reader, Taken};
 use media::{Kind, Stamped, Tracks};
@@ -124,21 +123,6 @@ impl net::Wire for Wire {
     }
 }
 
-/// Media of this kind will come: there is a track, or the metadata tells of it, since sound without a sequence header has no
-/// track before its first frame.
-fn is_announced(tracks: &Tracks, kind: Kind) -> bool {
-    let (track, name) = match kind {
-        Kind::Audio => (tracks.audio(), "audiocodecid"),
-        _ => (tracks.video(), "videocodecid"),
-    };
-    let told = || {
-        let values = amf0::decode(tracks.metadata.as_deref()?).ok()?;
-        let id = values.iter().find_map(|v| v.property(name))?;
-        Some(id.as_str().is_some() || id.as_f64() > Some(0.0))
-    };
-    track.is_some() || told() == Some(true)
-}
-
 /// Waits for the first units, and says what the file header has to say: which kinds of media will come. Also says which
 /// publisher sent them, who may be gone by now.
 async fn first_units(
@@ -159,7 +143,8 @@ async fn first_units(
             let since = *since.get_or_insert_with(Instant::now);
             let tracks = broadcast.tracks();
             let kinds = [Kind::Audio, Kind::Video];
-            let waits = kinds.into_iter().any(|kind| is_announced(&tracks, kind) && !broadcast.carries(kind));
+            let waits =
+                kinds.into_iter().any(|kind| flv::is_announced(&tracks, kind) && !broadcast.carries(kind));
             if !waits || since.elapsed() >= GUESS {
                 let carries = |kind| broadcast.carries(kind);
                 let file = FileHeader { audio: carries(Kind::Audio), video: carries(Kind::Video) };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::http::{Method, Request, StatusCode, Version, header};
 use bytes::Bytes;
-use formats::es;
+use formats::{es, ts};
 use media::{Remux, codec::Codec};
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -265,17 +265,26 @@ fn content_type(format: HttpFormat) -> &'static str {
     }
 }
 
-/// Why there is nothing to send: the mount is for sound of another codec than the stream has.
+/// Why there is nothing to send: the mount is for other codecs than the stream has.
 fn mismatch(playing: &Playing) -> Option<String> {
     let format = playing.vhost.http_remux.as_ref()?.format;
     let tracks = playing.broadcast.tracks();
-    let codec = &tracks.audio()?.codec;
-    let fits = match format {
-        HttpFormat::Flv | HttpFormat::Ts => true,
-        HttpFormat::Aac => matches!(codec, Codec::Aac(_)),
-        HttpFormat::Mp3 => matches!(codec, Codec::Mp3(_)),
+    let [video, audio] = [tracks.video(), tracks.audio()].map(|track| track.map(|track| &track.codec));
+    let alone = |name: &str, is: fn(&Codec) -> bool| {
+        let codec = audio.filter(|codec| !is(codec))?;
+        Some(format!("the sound of this stream is {}, not {name}", codec.name()))
     };
-    (!fits).then(|| format!("the sound of this stream is {}, not {format:?}", codec.name()))
+    match format {
+        HttpFormat::Flv => None,
+        HttpFormat::Aac => alone("AAC", |codec| matches!(codec, Codec::Aac(_))),
+        HttpFormat::Mp3 => alone("MP3", |codec| matches!(codec, Codec::Mp3(_))),
+        HttpFormat::Ts => {
+            let codecs: Vec<_> = video.into_iter().chain(audio).collect();
+            let names: Vec<_> = codecs.iter().map(|codec| codec.name()).collect();
+            let none = !codecs.is_empty() && !codecs.into_iter().any(ts::carries);
+            none.then(|| format!("this stream is {}, which MPEG-TS does not carry", names.join(" and ")))
+        }
+    }
 }
 
 /// The HTTP status that says a refusal.

@@ -1,8 +1,10 @@
-// Plays a live FLV stream in headless Chromium with mpegts.js, and prints what a viewer has seen as one line of JSON.
+// Plays a live stream in headless Chromium, and prints what a viewer has seen as one line of JSON.
 //
-//   node play-flv.mjs <http or ws URL> [seconds to play] [screenshot.png]
+//   node play.mjs <URL> [seconds to play] [screenshot.png]
 //
-// The page comes from a server of its own, so it has another origin than the stream, and CORS counts.
+// FLV and MPEG-TS, over HTTP or WebSocket, are played with mpegts.js, which opens the stream anew when it has ended; HLS with hls.js;
+// MP3 and AAC with an <audio> element. The path tells which. The page comes from a server of its own, so it has another origin than the stream,
+// and CORS counts.
 
 import { createServer } from 'node:http';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -15,9 +17,12 @@ const [url, seconds = '5', screenshot] = process.argv.slice(2);
 
 const PAGE = `<!doctype html>
 <meta charset="utf-8">
-<title>FLV</title>
+<title>Live</title>
 <video id="video" width="640" muted></video>
-<script src="/mpegts.js"></script>`;
+<script src="/mpegts.js"></script>
+<script src="/hls.js"></script>`;
+
+const SCRIPTS = { '/mpegts.js': 'mpegts.js/dist/mpegts.js', '/hls.js': 'hls.js/dist/hls.js' };
 
 // How long the first picture may take; machines that run tests are busy.
 const START = 20_000;
@@ -36,11 +41,11 @@ const FLAGS = [
 ];
 
 async function servePage() {
-  const script = await readFile(createRequire(import.meta.url).resolve('mpegts.js/dist/mpegts.js'));
-  const server = createServer((request, response) => {
-    const isScript = request.url === '/mpegts.js';
-    response.setHeader('Content-Type', isScript ? 'text/javascript' : 'text/html');
-    response.end(isScript ? script : PAGE);
+  const require = createRequire(import.meta.url);
+  const server = createServer(async (request, response) => {
+    const script = SCRIPTS[request.url];
+    response.setHeader('Content-Type', script ? 'text/javascript' : 'text/html');
+    response.end(script ? await readFile(require.resolve(script)) : PAGE);
   });
   await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
   return server;
@@ -49,16 +54,50 @@ async function servePage() {
 // Runs in the page: starts the player, and leaves what it tells in `window.seen`.
 function start(url) {
   const video = document.getElementById('video');
-  const player = mpegts.createPlayer({ type: 'flv', isLive: true, url }, { isLive: true, lazyLoad: false });
-  window.seen = { errors: [], media: null };
-  player.on(mpegts.Events.ERROR, (type, detail, info) => seen.errors.push(`${type}: ${detail}: ${info?.msg ?? ''}`));
-  player.on(mpegts.Events.MEDIA_INFO, (info) => {
-    seen.media = { audio: info.hasAudio, video: info.hasVideo, audioCodec: info.audioCodec, videoCodec: info.videoCodec };
-  });
+  const extension = new URL(url).pathname.split('.').pop();
+  window.seen = { errors: [], ends: 0, media: null };
   video.onerror = () => seen.errors.push(`video: ${video.error.message}`);
-  player.attachMediaElement(video);
-  player.load();
-  player.play().catch((error) => seen.errors.push(`play: ${error.message}`));
+  if (['mp3', 'aac'].includes(extension)) {
+    video.onended = () => (seen.ends += 1);
+    video.src = url;
+    video.play().catch((error) => seen.errors.push(`play: ${error.message}`));
+  } else if (extension === 'm3u8') {
+    follow();
+  } else {
+    open();
+  }
+
+  // What hls.js gets over by itself is no error.
+  function follow() {
+    const player = new Hls();
+    seen.stumbles = [];
+    player.on(Hls.Events.ERROR, (_, { type, details, fatal, error }) => {
+      (fatal ? seen.errors : seen.stumbles).push(`${type}: ${details}: ${error?.message ?? ''}`);
+    });
+    player.on(Hls.Events.BUFFER_CODECS, (_, { audio, video }) => {
+      seen.media = { audio: !!audio, video: !!video, audioCodec: audio?.codec, videoCodec: video?.codec };
+    });
+    player.loadSource(url);
+    player.attachMedia(video);
+    video.play().catch((error) => seen.errors.push(`play: ${error.message}`));
+  }
+
+  function open() {
+    const type = extension === 'ts' ? 'mpegts' : extension;
+    const player = mpegts.createPlayer({ type, isLive: true, url }, { isLive: true, lazyLoad: false });
+    player.on(mpegts.Events.ERROR, (type, detail, info) => seen.errors.push(`${type}: ${detail}: ${info?.msg ?? ''}`));
+    player.on(mpegts.Events.MEDIA_INFO, (info) => {
+      seen.media = { audio: info.hasAudio, video: info.hasVideo, audioCodec: info.audioCodec, videoCodec: info.videoCodec };
+    });
+    player.on(mpegts.Events.LOADING_COMPLETE, () => {
+      seen.ends += 1;
+      player.destroy();
+      open();
+    });
+    player.attachMediaElement(video);
+    player.load();
+    player.play().catch((error) => error.name === 'AbortError' || seen.errors.push(`play: ${error.message}`));
+  }
 }
 
 // Runs in the page: where the player stands.
