@@ -36,7 +36,7 @@ pub fn publish_for_ever(server: &Server, extension: &str) -> Running {
     let clip = sound_clip(extension);
     let head = ["-re", "-stream_loop", "-1", "-i", clip.to_str().unwrap(), "-c", "copy", "-f", "flv"];
     let publisher = start(ffmpeg(), &[&head[..], &[&server.rtmp_url("a")]].concat());
-    server.logged(&["tracks: "]);
+    until("its sound is known", SOON, || server.stream("a").filter(|stream| stream["audio"].is_object()));
     publisher
 }
 
@@ -281,6 +281,7 @@ fn a_container_per_vhost() {
         })
         .collect();
     let server = Server::with(Setup { vhosts: &vhosts, ..Setup::default() });
+    let mut joined = 0;
     for (kind, content) in kinds {
         let codec = if kind == "mp3" { "mp3" } else { "aac" };
         let tape = Tape::of(&sound_clip(codec));
@@ -304,6 +305,8 @@ fn a_container_per_vhost() {
             let mut player = Dialogue::ask(server.http, &format!("GET {path}"), &[&format!("Host: {host}")]);
             let head = player.head();
             assert_eq!((head.status, head.field("content-type")), (200, Some(content)), "{path} at {host}");
+            joined += 1;
+            server.logged_times(&["start play"], joined);
             tape.play(&mut publisher, 0, 100, 0);
             assert_eq!(player.chunk()[..starts.len()], *starts, "{path} at {host}");
         }

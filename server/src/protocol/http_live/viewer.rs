@@ -178,23 +178,17 @@ impl Viewer {
         let vhost = &playing.vhost;
         let Some(remux) = &vhost.http_remux else { return Ok(()) };
         let tracks = playing.broadcast.tracks();
-        info!(
-            "start play stream={}, type=flv-play, format={:?}, framing={framing:?}, live={}",
-            playing.broadcast.key(),
-            remux.format,
-            playing.broadcast.is_live()
-        );
         match remux.format {
             HttpFormat::Flv => self.deliver_flv(playing, remux, outbox, framing).await,
             HttpFormat::Ts => {
                 let make = || form::ts(vhost, remux, &tracks);
-                self.deliver_plain(playing, outbox, framing, make).await
+                self.deliver_plain(playing, remux, outbox, framing, make).await
             }
             HttpFormat::Aac | HttpFormat::Mp3 => {
                 if remux.format == HttpFormat::Mp3 {
                     outbox.push(framing.frame(&es::ID3))?;
                 }
-                self.deliver_plain(playing, outbox, framing, || form::audio(remux)).await
+                self.deliver_plain(playing, remux, outbox, framing, || form::audio(remux)).await
             }
         }
     }
@@ -210,6 +204,7 @@ impl Viewer {
         let tracks = playing.broadcast.tracks();
         let make = || form::flv(vhost, &tracks);
         let (followed, mut reader) = self.core.follow(&playing.broadcast, &form::following(vhost), make);
+        tell(playing, remux.format, framing);
         let (wire, first, publisher) =
             flv::open(&playing.broadcast, &mut reader, remux, |tracks| form::starts_at_zero(vhost, tracks))
                 .await;
@@ -223,12 +218,14 @@ impl Viewer {
     async fn deliver_plain<R: Remux<Unit: plain::Plain>>(
         &self,
         playing: &Playing,
+        remux: &HttpRemux,
         outbox: &Rc<Outbox>,
         framing: Framing,
         make: impl FnOnce() -> R,
     ) -> io::Result<()> {
         let vhost: &Vhost = &playing.vhost;
         let (followed, reader) = self.core.follow(&playing.broadcast, &form::following(vhost), make);
+        tell(playing, remux.format, framing);
         let wire = plain::Wire::default();
         let delivery = Delivery::new(self.core.clone(), followed, reader, outbox.clone(), framing, wire);
         delivery.with_gap(vhost.play.send_min_interval).run().await?;
@@ -254,6 +251,12 @@ impl Viewer {
             .with_cors(self.service.crossdomain, self.request.headers())
             .with_body(&format!("{reason}\n"))
     }
+}
+
+/// Logs that a player has joined: what is published from now on is for it.
+fn tell(playing: &Playing, format: HttpFormat, framing: Framing) {
+    let (key, live) = (playing.broadcast.key(), playing.broadcast.is_live());
+    info!("start play stream={key}, type=flv-play, format={format:?}, framing={framing:?}, live={live}");
 }
 
 fn content_type(format: HttpFormat) -> &'static str {
