@@ -59,6 +59,25 @@ fn a_player_that_does_not_read() {
     server.logged_times(&["[WARN]", "too slow: skipped"], 2);
 }
 
+/// What a player was sent first is large, since it begins with a keyframe, and is not kept while it plays.
+#[test]
+fn players_cost_little_memory() {
+    let server = Server::start();
+    let mut publisher = Client::publish(&server, "a");
+    publisher.send(MediaKind::Video, 0, &picture_header());
+    publisher.send(MediaKind::Video, 0, &picture(0, true, 2 * SIZE));
+    let play = || {
+        let mut player = Flv::open(server.http, "/live/a.flv");
+        assert_eq!(player.picture().0, 0);
+        player
+    };
+    let _first = play();
+    let before = server.memory();
+    let players: Vec<_> = (0..100).map(|_| play()).collect();
+    let grown = server.memory().saturating_sub(before) >> 10;
+    assert!(grown < 10_000, "{grown} kiB for {} players", players.len());
+}
+
 fn skips_to_a_keyframe(slow: &mut dyn Player) {
     let mut last = None;
     let skipped_to = loop {

@@ -205,10 +205,13 @@ impl Viewer {
         let make = || form::flv(vhost, &tracks);
         let (followed, mut reader) = self.core.follow(&playing.broadcast, &form::following(vhost), make);
         tell(playing, remux.format, framing);
-        let (wire, first, publisher) =
-            flv::open(&playing.broadcast, &mut reader, remux, |tracks| form::starts_at_zero(vhost, tracks))
-                .await;
-        outbox.push(framing.frame(&first))?;
+        // In a block of its own, so that nothing of it lives as long as the player does.
+        let (wire, publisher) = {
+            let from_zero = |tracks: &_| form::starts_at_zero(vhost, tracks);
+            let (wire, first, publisher) = flv::open(&playing.broadcast, &mut reader, remux, from_zero).await;
+            outbox.push(framing.frame(&first))?;
+            (wire, publisher)
+        };
         let delivery = Delivery::new(self.core.clone(), followed, reader, outbox.clone(), framing, wire);
         delivery.with_publisher(publisher).with_gap(vhost.play.send_min_interval).run().await?;
         Ok(())
