@@ -14,6 +14,14 @@ pub fn codec(data: &[u8]) {
         assert_eq!(wide, Ok(h265::Config { length_size: 4, ..config }));
     }
     let _ = (h264::is_idr(data), h265::is_irap(data));
+    // A record that was made of parameter sets must parse.
+    let set = [bytes::Bytes::copy_from_slice(data)];
+    let made = [
+        h264::record(&set, &set).map(|made| h264::Config::parse(&made).is_ok()),
+        h265::record(&[], &set, &set).map(|made| h265::Config::parse(&made).is_ok()),
+        av1::record(data).map(|made| av1::Config::parse(&made).is_ok()),
+    ];
+    assert!(made.into_iter().flatten().all(|parses| parses));
     let _ = (aac::Config::parse(data), av1::Config::parse(data), mp3::Config::parse(data));
     let _ = (opus::Config::parse(data), vp9::Config::parse(data));
     for size in [1, 2] {

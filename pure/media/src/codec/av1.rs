@@ -1,5 +1,7 @@
 //! AV1: the configuration record (av1C) and the picture size in the sequence header that it may carry.
 
+use bytes::Bytes;
+
 use super::{Error, h264::in_range};
 use crate::{BitReader, ByteReader, Truncated};
 
@@ -34,6 +36,16 @@ impl Config {
         let (width, height) = size(obus).unzip();
         Ok(Self { profile: profile >> 5, level: profile & 0x1f, high_tier: flags & 0x80 != 0, width, height })
     }
+}
+
+/// The av1C of a sequence header, given as one OBU, which it then carries; `None` when that cannot be read.
+pub fn record(sequence_header: &[u8]) -> Option<Bytes> {
+    let (kind, body) = obu(&mut ByteReader::new(sequence_header)).ok()?;
+    let [profile, level, flags] =
+        fixed(&mut BitReader::new(body)).ok().filter(|_| kind == SEQUENCE_HEADER)?;
+    let mut out = vec![0x81, profile << 5 | level, flags, 0];
+    out.extend_from_slice(sequence_header);
+    Some(out.into())
 }
 
 const SEQUENCE_HEADER: u8 = 1;
@@ -80,7 +92,7 @@ fn read_size(r: &mut BitReader<'_>) -> Result<Option<(u32, u32)>, Truncated> {
     if r.bit()? {
         r.skip(5)?; // reduced_still_picture_header: only a level
     } else {
-        skip_operating_points(r)?;
+        read_operating_points(r)?;
     }
     let (width_bits, height_bits) = (r.bits(4)? + 1, r.bits(4)? + 1);
     let width = u64::from(r.bits(width_bits)?) + 1;
@@ -88,7 +100,65 @@ fn read_size(r: &mut BitReader<'_>) -> Result<Option<(u32, u32)>, Truncated> {
     Ok(in_range(width).zip(in_range(height)))
 }
 
-fn skip_operating_points(r: &mut BitReader<'_>) -> Result<(), Truncated> {
+/// What the fixed bytes of the record repeat: `seq_profile`, `seq_level_idx_0`, and one byte of tier, bit depths and colour format (AV1 §5.5.1,
+/// §5.5.2).
+fn fixed(r: &mut BitReader<'_>) -> Result<[u8; 3], Truncated> {
+    let profile = r.bits(3)?;
+    r.skip(1)?; // still_picture
+    let reduced = r.bit()?;
+    let (level, tier) = if reduced { (r.bits(5)?, false) } else { read_operating_points(r)? };
+    let (width_bits, height_bits) = (r.bits(4)? + 1, r.bits(4)? + 1);
+    r.skip((width_bits + height_bits) as usize)?;
+    if !reduced && r.bit()? {
+        r.skip(4 + 3)?; // lengths of frame ids
+    }
+    r.skip(3)?; // superblock size, filter intra, intra edge filter
+    if !reduced {
+        skip_tools(r)?;
+    }
+    r.skip(3)?; // superres, cdef, restoration
+    let high = r.bit()?;
+    let twelve = profile == 2 && high && r.bit()?;
+    let mono = profile != 1 && r.bit()?;
+    let colours = if r.bit()? { r.bits(24)? } else { 0x02_02_02 };
+    let (x, y) = match profile {
+        _ if mono => (r.bits(1).map(|_range| true)?, true),
+        // BT.709 with the transfer of sRGB and no matrix: RGB.
+        _ if colours == 0x01_0d_00 => (false, false),
+        _ => {
+            r.skip(1)?; // color_range
+            match profile {
+                0 => (true, true),
+                1 => (false, false),
+                _ if twelve => {
+                    let x = r.bit()?;
+                    (x, x && r.bit()?)
+                }
+                _ => (true, false),
+            }
+        }
+    };
+    let position = if x && y && !mono { r.bits(2)? } else { 0 };
+    let flags = [tier, high, twelve, mono, x, y].into_iter().fold(0, |bits, flag| bits << 1 | u8::from(flag));
+    Ok([profile as u8, level as u8, flags << 2 | position as u8])
+}
+
+/// The flags between the frame size and the filters that only full headers have.
+fn skip_tools(r: &mut BitReader<'_>) -> Result<(), Truncated> {
+    r.skip(4)?; // interintra, masked, warped, dual filter
+    let order_hint = r.bit()?;
+    if order_hint {
+        r.skip(2)?; // distance weights, reference motion vectors
+    }
+    let screen_content = r.bit()? || r.bit()?;
+    if screen_content && !r.bit()? {
+        r.skip(1)?; // seq_force_integer_mv
+    }
+    r.skip(if order_hint { 3 } else { 0 })
+}
+
+/// The level and the tier of the first.
+fn read_operating_points(r: &mut BitReader<'_>) -> Result<(u32, bool), Truncated> {
     let mut delay_bits = None;
     if r.bit()? {
         r.skip(32 + 32)?; // display tick, time scale
@@ -101,11 +171,12 @@ fn skip_operating_points(r: &mut BitReader<'_>) -> Result<(), Truncated> {
         }
     }
     let display_delay = r.bit()?;
+    let mut first = None;
     for _ in 0..=r.bits(5)? {
         r.skip(12)?; // operating_point_idc
-        if r.bits(5)? > 7 {
-            r.skip(1)?; // tier
-        }
+        let level = r.bits(5)?;
+        let tier = level > 7 && r.bit()?;
+        first.get_or_insert((level, tier));
         if let Some(bits) = delay_bits
             && r.bit()?
         {
@@ -115,7 +186,7 @@ fn skip_operating_points(r: &mut BitReader<'_>) -> Result<(), Truncated> {
             r.skip(4)?;
         }
     }
-    Ok(())
+    Ok(first.unwrap_or_default())
 }
 
 /// AV1 §4.10.3.
@@ -168,6 +239,35 @@ mod tests {
             assert_eq!((config.profile, config.level, config.high_tier), (0, 8, false));
             assert_eq!((config.width, config.height), (Some(1920), Some(1080)), "timing {timing}");
         }
+    }
+
+    #[test]
+    fn a_record_of_a_sequence_header() {
+        // The zeros behind the size of `sequence_header`: no frame ids, no tools, eight bits, 4:2:0.
+        let header = sequence_header(false);
+        let obu = [&[0x0a, header.len() as u8], &header[..]].concat();
+        let made = super::record(&obu).unwrap();
+        assert_eq!(made, [&[0x81, 0x08, 0x0c, 0][..], &obu].concat());
+        assert_eq!(super::record(&[0x32, 1, 0]), None, "a frame");
+        assert_eq!(super::record(&obu[..obu.len() - 4]), None);
+        // Professional, 12 bits, 4:2:2, level 5.1 in the high tier.
+        let mut w = BitWriter::new(&[]);
+        w.bits(2, 3)
+            .bits(0, 1)
+            .bits(0, 1)
+            .bits(0, 1)
+            .bits(0, 1)
+            .bits(0, 5)
+            .bits(0, 12)
+            .bits(13, 5)
+            .bits(1, 1);
+        w.bits(0, 4).bits(0, 4).bits(1, 1).bits(1, 1).bits(1, 1).bits(0, 7).bits(0, 3);
+        w.bits(0, 4).bits(1, 1).bits(0, 2).bits(1, 1).bits(1, 1).bits(5, 3).bits(0, 3);
+        w.bits(1, 1).bits(1, 1).bits(0, 1).bits(1, 1).bits(0x01_01_01, 24).bits(0, 1).bits(1, 1).bits(0, 1);
+        let header = w.plain();
+        let obu = [&[0x0a, header.len() as u8], &header[..]].concat();
+        assert_eq!(super::record(&obu).unwrap()[..4], [0x81, 0x4d, 0b1110_1000, 0]);
+        assert!(Config::parse(&super::record(&obu).unwrap()).unwrap().high_tier);
     }
 
     #[test]

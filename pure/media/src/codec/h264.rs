@@ -115,6 +115,39 @@ pub fn widen(record: &[u8]) -> Bytes {
     out.into()
 }
 
+/// The avcC of these parameter sets, with a NAL length size of 4; `None` without an SPS and a PPS, or with more or larger ones than fit.
+pub fn record(sps: &[Bytes], pps: &[Bytes]) -> Option<Bytes> {
+    let (first, _) = (sps.first()?, pps.first()?);
+    let &[_, profile, constraints, level, ..] = first.get(..)? else { return None };
+    let sps_count = u8::try_from(sps.len()).ok().filter(|count| *count < 32)?;
+    let pps_count = u8::try_from(pps.len()).ok()?;
+    let mut out = vec![1, profile, constraints, level, 0xff, 0xe0 | sps_count];
+    for (n, unit) in sps.iter().chain(pps).enumerate() {
+        if n == sps.len() {
+            out.push(pps_count);
+        }
+        out.extend_from_slice(&u16::try_from(unit.len()).ok()?.to_be_bytes());
+        out.extend_from_slice(unit);
+    }
+    if matches!(profile, 100 | 110 | 122 | 144)
+        && let Ok([chroma, luma_depth, chroma_depth]) = sampling(first)
+    {
+        out.extend_from_slice(&[0xfc | chroma & 3, 0xf8 | luma_depth & 7, 0xf8 | chroma_depth & 7, 0]);
+    }
+    Some(out.into())
+}
+
+/// `chroma_format_idc` and the bit depths less 8 in an SPS of a High profile.
+fn sampling(sps: &[u8]) -> Result<[u8; 3], Truncated> {
+    let bytes = nalu::unescape(sps.get(1..).unwrap_or_default());
+    let mut r = BitReader::new(&bytes);
+    r.skip(24)?; // profile, constraints, level
+    r.ue()?; // seq_parameter_set_id
+    let chroma = r.ue()?;
+    r.skip(usize::from(chroma == 3))?; // separate_colour_plane_flag
+    Ok([chroma as u8, r.ue()? as u8, r.ue()? as u8])
+}
+
 /// The `nal_unit_type` (ITU-T H.264 table 7-1).
 pub fn unit_type(unit: &[u8]) -> u8 {
     unit.first().map_or(0, |byte| byte & 0x1f)
@@ -343,6 +376,22 @@ mod tests {
             assert!(Config::parse(&good[..cut]).is_err(), "{cut}");
         }
         assert!(Config::parse(&[0, 0, 0, 1, 0x67, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn a_record_of_parameter_sets() {
+        let pps = Bytes::from_static(&[0x68, 0xeb, 0xe3, 0xcb]);
+        let sps = Bytes::from_static(SPS_720P);
+        let made = super::record(std::slice::from_ref(&sps), std::slice::from_ref(&pps)).unwrap();
+        assert_eq!(made, [&record(SPS_720P)[..], &[0xfd, 0xf8, 0xf8, 0]].concat(), "4:2:0 in 8 bits");
+        let baseline = Bytes::from_static(&[0x67, 66, 0xc0, 30, 1]);
+        let made = super::record(&[baseline, sps.clone()], &[pps.clone(), pps.clone()]).unwrap();
+        let config = Config::parse(&made).unwrap();
+        assert_eq!((config.sps.len(), config.pps.len(), config.profile, config.length_size), (2, 2, 66, 4));
+        assert_eq!(super::record(std::slice::from_ref(&sps), &[]), None);
+        assert_eq!(super::record(&[], std::slice::from_ref(&pps)), None);
+        assert_eq!(super::record(&[Bytes::from_static(&[0x67, 66])], std::slice::from_ref(&pps)), None);
+        assert_eq!(super::record(&vec![sps; 32], &[pps]), None);
     }
 
     #[test]

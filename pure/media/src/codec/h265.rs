@@ -130,6 +130,57 @@ pub fn widen(record: &[u8]) -> Bytes {
     out.into()
 }
 
+/// The hvcC of these parameter sets, with a NAL length size of 4; `None` without a readable SPS and a PPS, or with sets that are too large. Some encoders
+/// send no VPS, and decoders do without.
+pub fn record(vps: &[Bytes], sps: &[Bytes], pps: &[Bytes]) -> Option<Bytes> {
+    let (first, _) = (sps.first()?, pps.first()?);
+    let bytes = nalu::unescape(first.get(2..)?);
+    let [layers, general @ ..] = bytes.first_chunk::<13>()?;
+    let [chroma, luma_depth, chroma_depth] = sampling(&mut BitReader::new(&bytes)).ok()?;
+    let layering = ((layers >> 1 & 7) + 1) << 3 | (layers & 1) << 2;
+    let mut out = vec![1];
+    out.extend_from_slice(general);
+    out.extend_from_slice(&[
+        0xf0,
+        0,
+        0xfc,
+        0xfc | chroma & 3,
+        0xf8 | luma_depth & 7,
+        0xf8 | chroma_depth & 7,
+    ]);
+    let lists = [(VPS, vps), (SPS, sps), (PPS, pps)];
+    let lists = lists.into_iter().filter(|(_, list)| !list.is_empty());
+    out.extend_from_slice(&[0, 0, layering | 3, lists.clone().count() as u8]);
+    for (kind, list) in lists {
+        out.push(0x80 | kind);
+        out.extend_from_slice(&u16::try_from(list.len()).ok()?.to_be_bytes());
+        for unit in list {
+            out.extend_from_slice(&u16::try_from(unit.len()).ok()?.to_be_bytes());
+            out.extend_from_slice(unit);
+        }
+    }
+    Some(out.into())
+}
+
+/// `chroma_format_idc` and the bit depths less 8 in an SPS.
+fn sampling(r: &mut BitReader<'_>) -> Result<[u8; 3], Truncated> {
+    r.skip(4)?; // sps_video_parameter_set_id
+    let sub_layers = r.bits(3)?;
+    r.skip(1)?; // sps_temporal_id_nesting_flag
+    skip_profile_tier_level(r, sub_layers)?;
+    r.ue()?; // sps_seq_parameter_set_id
+    let chroma = r.ue()?;
+    r.skip(usize::from(chroma == 3))?; // separate_colour_plane_flag
+    r.ue()?; // width
+    r.ue()?; // height
+    if r.bit()? {
+        for _ in 0..4 {
+            r.ue()?; // conformance window
+        }
+    }
+    Ok([chroma as u8, r.ue()? as u8, r.ue()? as u8])
+}
+
 /// The `nal_unit_type` (ITU-T H.265 §7.3.1.2).
 pub fn unit_type(unit: &[u8]) -> u8 {
     unit.first().map_or(0, |byte| byte >> 1 & 0x3f)
@@ -238,6 +289,29 @@ mod tests {
             assert_eq!((config.vps.len(), config.sps.len(), config.pps.len()), (1, 1, 1));
             assert_eq!((config.profile_name(), config.level_name()), ("Main", "4.1"));
         }
+    }
+
+    #[test]
+    fn a_record_of_parameter_sets() {
+        let (vps, pps) = (Bytes::from_static(&[VPS << 1, 1, 12]), Bytes::from_static(&[PPS << 1, 1, 0xc1]));
+        let mut w = BitWriter::new(&[SPS << 1, 1]);
+        w.bits(0, 4).bits(0, 3).bits(1, 1);
+        w.bits(2, 8).bits(0x2000_0000, 32).bits(0x9000, 16).bits(0, 32).bits(93, 8);
+        w.ue(0).ue(1).ue(1280).ue(720).bits(0, 1).ue(2).ue(2);
+        let sets = [Bytes::from(w.finish())];
+        let made = super::record(&[vps], &sets, std::slice::from_ref(&pps)).unwrap();
+        assert_eq!(
+            made[..23],
+            [1, 2, 0x20, 0, 0, 0, 0x90, 0, 0, 0, 0, 0, 93, 0xf0, 0, 0xfc, 0xfd, 0xfa, 0xfa, 0, 0, 0x0f, 3]
+        );
+        let config = Config::parse(&made).unwrap();
+        assert_eq!(
+            (config.profile, config.level, config.width, config.height),
+            (2, 93, Some(1280), Some(720))
+        );
+        assert_eq!((config.vps.len(), config.sps.len(), config.pps.len()), (1, 1, 1));
+        assert_eq!(super::record(&[], &sets, &[]), None);
+        assert_eq!(super::record(&[], &[Bytes::from_static(&[SPS << 1, 1, 0])], &[pps]), None);
     }
 
     #[test]

@@ -1,0 +1,182 @@
+//! Bodies of the fuzz targets, called by the shims in `fuzz/` and by the tests: bytes in, no panic out.
+
+use std::sync::{Arc, OnceLock};
+
+use media::{ByteReader, Micros};
+
+use crate::dtls::{self, Certificate, Fingerprint, Role};
+use crate::sdp::{MID, Offer, Outgoing, Purpose, Terms};
+use crate::session::{Options, Protection};
+use crate::srtp::{self, Profile, Receiver, Sender};
+use crate::{Path, Protocol, Session, frame, ice, stun};
+
+const PASSWORD: &str = "0123456789abcdef0123456789abcdef";
+
+/// STUN messages, and datagrams framed for TCP: any cut gives the same ones. The first byte chooses the cut.
+pub fn stun(data: &[u8]) {
+    let Some((&cut, data)) = data.split_first() else { return };
+    if let Ok(message) = stun::Message::parse(data) {
+        let _ = message.verify(PASSWORD.as_bytes());
+    }
+    let _ = ice::local_ufrag(data);
+    let read = |piece: usize| {
+        let mut reader = frame::Reader::new(1500);
+        let mut datagrams = Vec::new();
+        for mut piece in data.chunks(piece.max(1)) {
+            loop {
+                match reader.read(&mut piece) {
+                    Ok(Some(datagram)) => datagrams.push(datagram),
+                    Ok(None) => break,
+                    Err(error) => return (datagrams, Some(error)),
+                }
+            }
+        }
+        (datagrams, None)
+    };
+    assert_eq!(read(usize::from(cut)), read(data.len()));
+}
+
+/// Both ends of DTLS before there are keys, datagram by datagram; each is one byte of time and two of length away from the next.
+pub fn dtls(data: &[u8]) {
+    for role in [Role::Client, Role::Server] {
+        let Ok(mut end) = dtls::start(Micros::ZERO, dtls::Options::new(role, certificate())) else { return };
+        let mut now = Micros::ZERO;
+        let mut reader = ByteReader::new(data);
+        while let Some((wait, datagram)) = next(&mut reader) {
+            now += Micros::from_millis(i64::from(wait));
+            let _ = end.receive(now, datagram);
+            end.timeout(now);
+            while end.poll_transmit().is_some() {}
+        }
+        assert!(std::iter::from_fn(|| end.poll_event()).count() <= 1);
+    }
+    let _ = dtls::Certificate::from_der(data.to_vec(), data);
+    let _ = str::from_utf8(data).map(Fingerprint::parse);
+}
+
+/// SRTP of all profiles: what is protected opens again once, what is not does not.
+pub fn srtp(data: &[u8]) {
+    for profile in Profile::ALL {
+        let (key, salt) = profile.key_lengths();
+        let (key, salt) = (vec![7; key], vec![9; salt]);
+        let ends = (Sender::new(profile, &key, &salt), Receiver::new(profile, &key, &salt));
+        let (Ok(mut sender), Ok(mut receiver)) = ends else { return };
+        let mut reader = ByteReader::new(data);
+        while let Some((_, datagram)) = next(&mut reader) {
+            let _ = receiver.open_rtp(&mut datagram.to_vec());
+            let _ = receiver.open_rtcp(&mut datagram.to_vec());
+            let mut packet = datagram.to_vec();
+            if sender.protect_rtp(&mut packet).is_ok() {
+                assert!(packet.len() <= datagram.len() + srtp::MAX_OVERHEAD);
+                let sealed = packet.clone();
+                // It may be too old, or of too many streams.
+                if receiver.open_rtp(&mut packet).is_ok() {
+                    assert_eq!(packet, datagram);
+                    assert!(receiver.open_rtp(&mut sealed.clone()).is_err());
+                }
+            }
+            let mut packet = datagram.to_vec();
+            if sender.protect_rtcp(&mut packet).is_ok() && receiver.open_rtcp(&mut packet).is_ok() {
+                assert_eq!(packet, datagram);
+            }
+        }
+    }
+}
+
+/// A session that gets datagrams over several paths, proved or not. Odd waits stand for genuine checks before the datagram.
+pub fn session(data: &[u8]) {
+    for protection in [Protection::Srtp, Protection::None] {
+        let options = Options {
+            ice: ice::Options {
+                local: credentials(),
+                remote_ufrag: "theirs".into(),
+                strict_role: true,
+                timeout: Micros::from_secs(30),
+            },
+            role: Role::Server,
+            certificate: certificate(),
+            fingerprints: Vec::new(),
+            profiles: Profile::ALL.to_vec(),
+            protection,
+        };
+        let mut session = Session::new(Micros::ZERO, options);
+        let mut now = Micros::ZERO;
+        let mut reader = ByteReader::new(data);
+        while let Some((wait, datagram)) = next(&mut reader) {
+            now += Micros::from_millis(i64::from(wait) * 16);
+            let path = Path {
+                protocol: Protocol::Udp,
+                local: ([192, 0, 2, 1], 8000).into(),
+                remote: ([198, 51, 100, 7], 4000 + u16::from(wait >> 5)).into(),
+            };
+            if wait & 1 == 1 {
+                let mut check = stun::Writer::binding(stun::Class::Request, [wait; 12])
+                    .username(b"ours:theirs")
+                    .priority(1);
+                if wait & 2 == 2 {
+                    check = check.use_candidate();
+                }
+                session.receive(now, path, &check.finish(Some(PASSWORD.as_bytes())));
+            }
+            session.receive(now, path, datagram);
+            session.timeout(now);
+            while session.poll_transmit().is_some() {}
+            let _ = session.protect_rtp(&mut datagram.to_vec());
+            let _ = session.protect_rtcp(&mut datagram.to_vec());
+        }
+        session.close();
+        while session.poll_event().is_some() {}
+        assert_eq!(session.poll_timeout(), None);
+    }
+}
+
+/// Offers of publishers and players; an answer can be read again.
+pub fn offer(data: &[u8]) {
+    let source = |kind: &str| Outgoing {
+        kind: kind.into(),
+        source: rtp::sdp::Source { ssrc: 1, ..Default::default() },
+    };
+    let Some(fingerprint) =
+        Fingerprint::parse("sha-1 A9:99:3E:36:47:06:81:6A:BA:3E:25:71:78:50:C2:6C:9C:D0:D8:9D")
+    else {
+        return;
+    };
+    let terms = Terms {
+        server: "s".into(),
+        name: "n".into(),
+        stream: "live/livestream".into(),
+        id: "1".into(),
+        ice: credentials(),
+        fingerprint,
+        role: Role::Server,
+        candidates: vec![ice::Candidate { protocol: Protocol::Tcp, address: "192.0.2.1".into(), port: 8000 }],
+        audio: vec!["opus".into()],
+        video: vec!["H264".into(), "AV1".into()],
+        nack: true,
+        extensions: vec![MID.into()],
+        sources: vec![source("audio"), source("video")],
+    };
+    for purpose in [Purpose::Publish, Purpose::Play] {
+        let Ok(answer) = Offer::parse(data, purpose).and_then(|offer| offer.answer(&terms)) else { continue };
+        let text = answer.description.to_string();
+        let again = rtp::sdp::Description::parse(text.as_bytes());
+        assert!(again.is_ok_and(|again| again.media.len() == answer.description.media.len()), "{text}");
+    }
+}
+
+/// The next datagram of a script, with the byte before it.
+fn next<'a>(reader: &mut ByteReader<'a>) -> Option<(u8, &'a [u8])> {
+    let wait = reader.u8().ok()?;
+    let length = usize::from(reader.u16().ok()?).min(reader.left());
+    Some((wait, reader.take(length).ok()?))
+}
+
+fn credentials() -> ice::Credentials {
+    ice::Credentials { ufrag: "ours".into(), password: PASSWORD.into() }
+}
+
+fn certificate() -> Arc<Certificate> {
+    static CERTIFICATE: OnceLock<Arc<Certificate>> = OnceLock::new();
+    #[allow(clippy::expect_used, reason = "without a certificate there is nothing to fuzz")]
+    CERTIFICATE.get_or_init(|| Arc::new(Certificate::generate("oxcast").expect("a certificate"))).clone()
+}
