@@ -15,19 +15,24 @@ ARGS ?=
 PY := target/tools/py
 export OXCAST_FFMPEG_NEW ?= $(CURDIR)/target/tools/ffmpeg-new
 
+# The pages, which become part of the program; any of them stands for all, as Vite writes all at once.
+PAGES := web/dist/players/index.html
+PAGES_SOURCES := $(shell find web -name node_modules -prune -o -path 'web/dist*' -prune -o -type f -print)
+
 .PHONY: run build test check e2e fuzz bench tools-build tools-test tools-bench
 
-run: tools-build
+run: $(PAGES)
 	$(CARGO) build --release --bin oxcast
 	target/release/oxcast $(ARGS)
 
-build: tools-build
+build: $(PAGES)
 	$(CARGO) build --release --bin oxcast
 
-test: tools-test
+test: tools-test $(PAGES)
+	tools/pages test
 	$(CARGO) test --workspace --no-fail-fast
 
-check: tools-build
+check: $(PAGES)
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
@@ -35,7 +40,7 @@ check: tools-build
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --all-features check licenses bans; \
 	else echo "cargo-deny is not installed: licences and bans are not checked (cargo install cargo-deny)"; fi
 
-e2e: tools-test
+e2e: tools-test $(PAGES)
 	$(CARGO) test -p server --test e2e
 
 fuzz: tools-build
@@ -44,6 +49,9 @@ fuzz: tools-build
 bench: tools-bench
 	$(CARGO) build --release --bins
 	target/release/oxbench run
+
+$(PAGES): $(PAGES_SOURCES) | tools-build
+	@tools/pages build
 
 tools-build:
 	@tools/install build

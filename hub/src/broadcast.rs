@@ -1,15 +1,17 @@
 //! Broadcasts: the streams of this server, each with at most one publisher.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 
-use media::{Frame, Kind, Micros, Remux, Stamped, Tracks};
+use media::{Frame, Kind, Remux, Sound, Stamped, Tracks};
 use parking_lot::Mutex;
 
+use crate::convert::{Conversions, Converter};
+use crate::form::{Form, Running};
 use crate::gop::Gop;
 use crate::lane::{Lane, Subscription};
 
@@ -110,7 +112,20 @@ struct State {
     /// Kinds of which the publisher has sent a frame.
     seen: Vec<Kind>,
     gop: Gop,
-    forms: Vec<(TypeId, Box<dyn Form>)>,
+    conversions: Conversions,
+    forms: Vec<Slot>,
+    /// The forms which the publisher feeds with units of its own.
+    native: Vec<TypeId>,
+    bell: Option<Bell>,
+}
+
+/// A form with what decides how it is fed.
+struct Slot {
+    id: TypeId,
+    sound: Sound,
+    /// The publisher feeds it with units of its own.
+    native: bool,
+    form: Box<dyn Form>,
 }
 
 impl State {
@@ -121,26 +136,90 @@ impl State {
             tracks: Arc::default(),
             seen: Vec::new(),
             gop: Gop::default(),
+            conversions: Conversions::default(),
             forms: Vec::new(),
+            native: Vec::new(),
+            bell: None,
         }
+    }
+
+    /// The form; it is made if it is not there, and fed from the GOP cache if it is made of frames.
+    fn form<R: Remux>(&mut self, make: impl FnOnce() -> R) -> &mut Slot {
+        let id = TypeId::of::<R>();
+        let at = self.forms.iter().position(|slot| slot.id == id).unwrap_or_else(|| {
+            let remux = make();
+            let (sound, native) = (remux.sound(), self.native.contains(&id));
+            let form = Running::new(remux, self.rules.clone(), self.publishing);
+            self.forms.push(Slot { id, sound, native, form: Box::new(form) });
+            self.start(self.forms.len() - 1);
+            self.forms.len() - 1
+        });
+        &mut self.forms[at]
+    }
+
+    fn start(&mut self, at: usize) {
+        let Slot { sound, native, form, .. } = &mut self.forms[at];
+        let mut nobody = Vec::new();
+        if *native {
+            form.tracks(&self.tracks, &mut nobody);
+            return;
+        }
+        self.conversions.start(*sound, &self.tracks, &self.gop, &self.rules);
+        let (tracks, frames) = match self.conversions.find(*sound) {
+            Some(conversion) => (conversion.tracks(), conversion.gop()),
+            None => (&*self.tracks, self.gop.frames()),
+        };
+        form.tracks(tracks, &mut nobody);
+        for frame in frames {
+            form.frame(frame, &mut nobody);
+        }
+    }
+
+    /// Tells every form what the stream consists of.
+    fn tell_tracks(&mut self, wakers: &mut Vec<Waker>) {
+        let sounds = self.forms.iter().filter(|slot| !slot.native).map(|slot| slot.sound);
+        self.conversions.tracks(sounds, &self.tracks, &self.gop);
+        for Slot { sound, native, form, .. } in &mut self.forms {
+            let conversion = self.conversions.find(*sound).filter(|_| !*native);
+            form.tracks(conversion.map_or(&self.tracks, |conversion| conversion.tracks()), wakers);
+        }
+    }
+
+    fn write(&mut self, frame: &Frame, wakers: &mut Vec<Waker>) {
+        if !self.seen.contains(&frame.track.kind) {
+            self.seen.push(frame.track.kind);
+        }
+        self.gop.push(frame, &self.rules);
+        self.conversions.frame(frame, &self.rules);
+        let before = self.forms.len();
+        self.forms.retain_mut(|Slot { sound, native, form, .. }| match self.conversions.find(*sound) {
+            _ if *native => true,
+            Some(conversion) => conversion.frames().iter().all(|frame| form.frame(frame, wakers)),
+            None => form.frame(frame, wakers),
+        });
+        if self.forms.len() < before {
+            self.settle();
+        }
+    }
+
+    /// A form is gone, or is fed in another way now.
+    fn settle(&mut self) {
+        let framed = || self.forms.iter().filter(|slot| !slot.native);
+        self.conversions.retain(|sound| framed().any(|slot| slot.sound == sound));
+        // The publisher need not write frames now, so that what comes later would not follow those kept.
+        if !self.native.is_empty() && framed().next().is_none() {
+            self.gop.clear();
+        }
+    }
+
+    /// There is something for the publisher to know, unless there was a reader before.
+    fn bell_if_first(&self, followers: usize) -> Option<Bell> {
+        self.bell.clone().filter(|_| followers == 0)
     }
 }
 
-impl State {
-    /// Where the form stands; it is made and fed from the GOP cache if it is not there.
-    fn form<R: Remux>(&mut self, make: impl FnOnce() -> R) -> usize {
-        let id = TypeId::of::<R>();
-        self.forms.iter().position(|(form, _)| *form == id).unwrap_or_else(|| {
-            let mut form = Running::new(make(), self.rules.clone(), self.publishing);
-            form.tracks(&self.tracks, &mut Vec::new());
-            for frame in self.gop.frames() {
-                form.frame(frame, &mut Vec::new());
-            }
-            self.forms.push((id, Box::new(form)));
-            self.forms.len() - 1
-        })
-    }
-}
+/// Rung when the publisher should look what is wanted. It is called from any thread and must not wait.
+pub type Bell = Arc<dyn Fn() + Send + Sync>;
 
 impl Broadcast {
     /// Its name.
@@ -173,43 +252,55 @@ impl Broadcast {
         state.publishing = true;
         state.seen.clear();
         // What nobody reads any more was made as somebody wanted it for the publisher before.
-        state.forms.retain(|(_, form)| form.followers() > 0);
-        for (_, form) in &mut state.forms {
-            form.turn(true, &mut wakers);
+        state.forms.retain(|slot| slot.form.followers() > 0);
+        for slot in &mut state.forms {
+            slot.form.turn(true, &mut wakers);
         }
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         Ok(Publication { broadcast: self.clone(), wakers: Vec::new() })
     }
 
-    /// Follows one form of it. The form is made and fed from the GOP cache if nobody reads it yet.
+    /// Follows one form of it. The form is made if nobody reads it yet, and fed from the GOP cache if it is made of frames.
     pub fn subscribe<R: Remux>(self: &Arc<Self>, make: impl FnOnce() -> R) -> Subscription<R::Unit> {
-        let state = &mut *self.state.lock();
-        let at = state.form(make);
-        let lane = state.forms[at].1.lane().downcast::<Mutex<Lane<R::Unit>>>();
+        let mut state = self.state.lock();
+        let slot = state.form(make);
+        let followers = slot.form.followers();
+        let lane = slot.form.lane().downcast::<Mutex<Lane<R::Unit>>>();
         let lane = lane.unwrap_or_else(|_| unreachable!("a form is found by the type that made it"));
-        Subscription::new(lane, self.clone())
+        let subscription = Subscription::new(lane, self.clone());
+        let bell = state.bell_if_first(followers);
+        drop(state);
+        ring(bell);
+        subscription
     }
 
     /// Makes a form now and keeps it, with the past that it gives to joiners, until the publisher leaves: whoever comes first
     /// finds it warm.
     pub fn keep<R: Remux>(&self, make: impl FnOnce() -> R) {
-        let state = &mut *self.state.lock();
-        let at = state.form(make);
-        state.forms[at].1.keep(true);
+        let mut state = self.state.lock();
+        let slot = state.form(make);
+        slot.form.keep(true);
+        let followers = slot.form.followers();
+        let bell = state.bell_if_first(followers);
+        drop(state);
+        ring(bell);
     }
 
     /// Asks the publisher for a keyframe; protocols that can will ask the encoder.
     pub fn want_keyframe(&self) {
-        self.keyframe_wanted.store(true, Ordering::Relaxed);
+        if !self.keyframe_wanted.swap(true, Ordering::Relaxed) {
+            let bell = self.state.lock().bell.clone();
+            ring(bell);
+        }
     }
 
     fn set_rules(&self, rules: &Rules) {
         let mut state = self.state.lock();
         if state.rules != *rules {
             state.rules = rules.clone();
-            for (_, form) in &mut state.forms {
-                form.set_rules(rules);
+            for slot in &mut state.forms {
+                slot.form.set_rules(rules);
             }
         }
     }
@@ -238,34 +329,68 @@ impl Publication {
         &self.broadcast
     }
 
+    /// How the sound becomes what a form takes. To be said before the first tracks.
+    pub fn convert_with(&mut self, converter: Converter) {
+        self.broadcast.state.lock().conversions.set_converter(converter);
+    }
+
+    /// From now on the form comes by [`Publication::write_native`] and is not made of frames. To be said before the first frame.
+    pub fn feed_natively<R: Remux>(&mut self) {
+        let state = &mut *self.broadcast.state.lock();
+        let id = TypeId::of::<R>();
+        state.native.push(id);
+        state.forms.iter_mut().filter(|slot| slot.id == id).for_each(|slot| slot.native = true);
+        state.settle();
+    }
+
+    /// Has a bell rung when frames, native units or a keyframe may have become wanted.
+    pub fn on_want(&mut self, bell: Bell) {
+        self.broadcast.state.lock().bell = Some(bell);
+    }
+
     /// Says what the stream consists of, or that it changed.
     pub fn tracks(&mut self, tracks: Tracks) {
         {
             let state = &mut *self.broadcast.state.lock();
             state.tracks = Arc::new(tracks);
-            for (_, form) in &mut state.forms {
-                form.tracks(&state.tracks, &mut self.wakers);
-            }
+            state.tell_tracks(&mut self.wakers);
         }
         self.ring();
     }
 
     /// Writes a frame to all who read. Never waits for a reader.
     pub fn write(&mut self, frame: &Frame) {
-        {
-            let state = &mut *self.broadcast.state.lock();
-            if !state.seen.contains(&frame.track.kind) {
-                state.seen.push(frame.track.kind);
-            }
-            state.gop.push(frame, &state.rules);
-            state.forms.retain_mut(|(_, form)| form.frame(frame, &mut self.wakers));
-        }
+        self.broadcast.state.lock().write(frame, &mut self.wakers);
         self.ring();
     }
 
-    /// Somebody reads a form that is made of frames.
+    /// Writes units of a form of which [`Publication::feed_natively`] was said, and empties the vector. Without readers they are lost.
+    pub fn write_native<R: Remux>(&mut self, units: &mut Vec<Stamped<R::Unit>>) {
+        {
+            let state = &mut *self.broadcast.state.lock();
+            let id = TypeId::of::<R>();
+            if let Some(now) = units.last().map(|unit| unit.time)
+                && let Some(at) = state.forms.iter().position(|slot| slot.id == id && slot.native)
+            {
+                let form: &mut dyn Any = &mut *state.forms[at].form;
+                let running = form.downcast_mut::<Running<R>>();
+                if running.is_some_and(|running| !running.push(now, units, &mut self.wakers)) {
+                    state.forms.remove(at);
+                }
+            }
+        }
+        units.clear();
+        self.ring();
+    }
+
+    /// There is a form that is made of frames: somebody reads it, has read it a moment ago, or has it kept.
     pub fn frames_wanted(&self) -> bool {
-        self.broadcast.state.lock().forms.iter().any(|(_, form)| form.followers() > 0)
+        self.broadcast.state.lock().forms.iter().any(|slot| !slot.native)
+    }
+
+    /// There is a form that is fed natively.
+    pub fn native_wanted(&self) -> bool {
+        self.broadcast.state.lock().forms.iter().any(|slot| slot.native)
     }
 
     /// A reader has asked for a keyframe since the last call.
@@ -278,98 +403,30 @@ impl Publication {
     }
 }
 
+fn ring(bell: Option<Bell>) {
+    if let Some(bell) = bell {
+        bell();
+    }
+}
+
 impl Drop for Publication {
     fn drop(&mut self) {
         {
             let state = &mut *self.broadcast.state.lock();
             state.publishing = false;
             state.gop.clear();
+            state.conversions.clear();
+            state.native.clear();
+            state.bell = None;
             state.tracks = Arc::default();
-            for (_, form) in &mut state.forms {
-                form.tracks(&state.tracks, &mut self.wakers);
-                form.turn(false, &mut self.wakers);
-                form.keep(false);
+            for slot in &mut state.forms {
+                slot.native = false;
+                slot.form.tracks(&state.tracks, &mut self.wakers);
+                slot.form.turn(false, &mut self.wakers);
+                slot.form.keep(false);
             }
-            state.forms.retain(|(_, form)| form.followers() > 0);
+            state.forms.retain(|slot| slot.form.followers() > 0);
         }
         self.ring();
-    }
-}
-
-/// A form that nobody has read for this long, in media time, is dropped; a reader that comes back sooner finds it warm.
-const GRACE: Micros = Micros::from_secs(10);
-
-/// A form at work, whatever its unit is.
-trait Form: Send {
-    fn tracks(&mut self, tracks: &Tracks, wakers: &mut Vec<Waker>);
-    /// `false` when the form has been without readers for too long.
-    fn frame(&mut self, frame: &Frame, wakers: &mut Vec<Waker>) -> bool;
-    fn turn(&mut self, live: bool, wakers: &mut Vec<Waker>);
-    fn set_rules(&mut self, rules: &Rules);
-    /// Whether it stays without readers.
-    fn keep(&mut self, kept: bool);
-    fn followers(&self) -> usize;
-    fn lane(&self) -> Arc<dyn std::any::Any + Send + Sync>;
-}
-
-struct Running<R: Remux> {
-    remux: R,
-    lane: Arc<Mutex<Lane<R::Unit>>>,
-    made: Vec<Stamped<R::Unit>>,
-    idle_since: Option<Micros>,
-    kept: bool,
-}
-
-impl<R: Remux> Running<R> {
-    fn new(remux: R, rules: Rules, live: bool) -> Self {
-        let lane = Arc::new(Mutex::new(Lane::new(rules, remux.history(), live)));
-        Self { remux, lane, made: Vec::new(), idle_since: None, kept: false }
-    }
-}
-
-impl<R: Remux> Form for Running<R> {
-    fn tracks(&mut self, tracks: &Tracks, wakers: &mut Vec<Waker>) {
-        self.remux.tracks(tracks, &mut self.made);
-        self.lane.lock().push(&mut self.made, wakers);
-    }
-
-    fn frame(&mut self, frame: &Frame, wakers: &mut Vec<Waker>) -> bool {
-        self.remux.frame(frame, &mut self.made);
-        // Forms that gather frames have nothing to tell most of the time.
-        if self.made.is_empty() && self.idle_since.is_none() {
-            return true;
-        }
-        let mut lane = self.lane.lock();
-        lane.push(&mut self.made, wakers);
-        if lane.followers() > 0 || self.kept {
-            self.idle_since = None;
-            return true;
-        }
-        let since = *self.idle_since.get_or_insert(frame.dts);
-        // A clock that jumped back starts the grace anew.
-        if frame.dts < since {
-            self.idle_since = Some(frame.dts);
-        }
-        frame.dts - since < GRACE
-    }
-
-    fn turn(&mut self, live: bool, wakers: &mut Vec<Waker>) {
-        self.lane.lock().turn(live, wakers);
-    }
-
-    fn set_rules(&mut self, rules: &Rules) {
-        self.lane.lock().set_rules(rules);
-    }
-
-    fn keep(&mut self, kept: bool) {
-        self.kept = kept;
-    }
-
-    fn followers(&self) -> usize {
-        self.lane.lock().followers()
-    }
-
-    fn lane(&self) -> Arc<dyn std::any::Any + Send + Sync> {
-        self.lane.clone()
     }
 }

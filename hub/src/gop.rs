@@ -5,7 +5,7 @@ use media::{Frame, Kind, TrackId};
 use crate::Rules;
 
 /// Frames from the newest video keyframe on. Empty for streams without video.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Gop {
     frames: Vec<Frame>,
     bytes: usize,

@@ -1,13 +1,17 @@
 //! The application: builds the parts in order, opens the listeners, and waits for the end.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{SocketAddr, TcpListener as StdListener, UdpSocket};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::{Router, middleware};
+use rtc::dtls::Certificate;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, error, info, warn};
 
@@ -20,9 +24,9 @@ use crate::http;
 use crate::log;
 use crate::net::conn::Stream;
 use crate::net::listen::{Pass, accept};
-use crate::net::{Conn, Core, Cores, Door, Listener, limits, tls};
+use crate::net::{Conn, Core, Cores, Door, Listener, limits, tls, udp};
 use crate::process::{Identity, Parent, PidFile};
-use crate::protocol::{hls, http_live, rtmp};
+use crate::protocol::{hls, http_live, rtmp, webrtc};
 use crate::quit::{Quit, Signals, Watch};
 use crate::session::{Cid, Roll, Session, tell_status};
 
@@ -88,7 +92,15 @@ struct Services {
     rtmp: Arc<rtmp::Service>,
     http: Arc<http_live::Service>,
     api: Arc<http_live::Service>,
+    rtc: Option<Arc<webrtc::Service>>,
     ports: Arc<Vec<Port>>,
+}
+
+/// What one core gets to serve.
+struct Part {
+    /// In the order of the ports.
+    listeners: Vec<StdListener>,
+    rtc: Option<(UdpSocket, mpsc::Receiver<webrtc::Message>)>,
 }
 
 /// An address that is listened at, and what is behind it.
@@ -97,6 +109,8 @@ struct Port {
     label: &'static str,
     tls: Option<TlsAcceptor>,
     serves: Serves,
+    /// WebRTC over TCP comes here, too.
+    shares_rtc: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -104,6 +118,7 @@ enum Serves {
     Rtmp,
     Http,
     Api,
+    Rtc,
 }
 
 impl App {
@@ -143,10 +158,14 @@ impl App {
         let signals = service.block_on(async { Signals::catch() }).map_err(|e| system(&e))?;
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         let (ports, sockets) = open_ports(&config, count)?;
+        let rtc = Rtc::open(&config, count)?;
         let door = Door::new(config.max_connections as usize);
         let files = http::Files::new(&config, gate.clone());
-        let stream_port = stream_port(&config, &api, hls.service(gate.clone()), &files);
-        let api_port = api_port(&config, api, &files);
+        let signalling =
+            rtc.as_ref().map_or_else(Router::new, |rtc| rtc.signalling(&config, &gate, &identity));
+        let stream_port =
+            stream_port(&config, &api, hls.service(gate.clone()), &files).merge(signalling.clone());
+        let api_port = api_port(&config, api, &files).merge(signalling);
         let services = Services {
             door: door.clone(),
             rtmp: Arc::new(rtmp::Service {
@@ -156,8 +175,16 @@ impl App {
             }),
             http: Arc::new(http_live::Service::new(&config, gate.clone(), stream_port)),
             api: Arc::new(http_live::Service::without_streams(&config, gate, api_port)),
+            rtc: rtc.as_ref().map(|rtc| rtc.service.clone()),
             ports: Arc::new(ports),
         };
+        if let Some(rtc) = &rtc {
+            info!("WebRTC listen at udp://{}", rtc.address);
+            service.spawn(webrtc::sweep(rtc.service.lobby.clone()));
+        }
+        let parts = rtc.map_or_else(|| (0..count).map(|_| None).collect(), |rtc| rtc.parts);
+        let sockets: Vec<_> =
+            sockets.into_iter().zip(parts).map(|(listeners, rtc)| Part { listeners, rtc }).collect();
         for port in services.ports.iter() {
             info!("{} listen at tcp://{}", port.label, port.address);
         }
@@ -237,10 +264,12 @@ fn open_ports(config: &Config, cores: usize) -> Result<(Vec<Port>, Vec<Vec<StdLi
         for endpoint in endpoints {
             let failed = |e: io::Error| Failure::new(status::BIND)(&e);
             let listener = Listener::bind(endpoint.ip, endpoint.port).map_err(failed)?;
+            let shares_rtc = !matches!(serves, Serves::Rtmp)
+                && config.rtc_server.as_ref().and_then(|server| server.tcp) == Some(endpoint.port);
             for of_core in &mut sockets {
                 of_core.push(listener.listen().map_err(failed)?);
             }
-            ports.push(Port { address: listener.address(), label, tls: tls.cloned(), serves });
+            ports.push(Port { address: listener.address(), label, tls: tls.cloned(), serves, shares_rtc });
         }
         Ok::<_, Failure>(())
     };
@@ -256,12 +285,69 @@ fn open_ports(config: &Config, cores: usize) -> Result<(Vec<Port>, Vec<Vec<StdLi
     if let Some(api) = config.http_api.as_ref().filter(|_| !config.api_shares_http_server()) {
         open(&api.listen, "HTTP-API", None, Serves::Api)?;
     }
+    let http = config
+        .http_server
+        .iter()
+        .flat_map(|s| &s.listen)
+        .chain(config.http_api.iter().flat_map(|a| &a.listen));
+    let taken: Vec<_> = http.map(|endpoint| endpoint.port).collect();
+    if let Some(port) =
+        config.rtc_server.as_ref().and_then(|server| server.tcp).filter(|port| !taken.contains(port))
+    {
+        open(&[Endpoint { ip: None, port }], "WebRTC-TCP", None, Serves::Rtc)?;
+    }
     Ok((ports, sockets))
 }
 
+/// WebRTC, before it is given to the cores.
+struct Rtc {
+    service: Arc<webrtc::Service>,
+    address: SocketAddr,
+    ports: webrtc::Ports,
+    certificate: Arc<Certificate>,
+    parts: Vec<Option<(UdpSocket, mpsc::Receiver<webrtc::Message>)>>,
+}
+
+impl Rtc {
+    /// Takes the port of the media, if WebRTC is on.
+    fn open(config: &Config, cores: usize) -> Result<Option<Self>, Failure> {
+        let Some(server) = &config.rtc_server else { return Ok(None) };
+        let port = udp::Port::bind(None, server.listen).map_err(|e| Failure::new(status::BIND)(&e))?;
+        let (service, inboxes) = webrtc::Service::new(Arc::default(), cores, server.black_hole);
+        let part = |inbox| Ok::<_, io::Error>(Some((port.socket()?, inbox)));
+        let parts: Result<_, _> = inboxes.into_iter().map(part).collect();
+        let parts = parts.map_err(|e| Failure::new(status::BIND)(&e))?;
+        let certificate = Certificate::generate("oxcast").map_err(|e| Failure::new(status::SYSTEM)(&e))?;
+        let address = port.address();
+        Ok(Some(Self {
+            service: Arc::new(service),
+            address,
+            ports: webrtc::Ports { udp: address.port(), tcp: server.tcp },
+            certificate: Arc::new(certificate),
+            parts,
+        }))
+    }
+
+    /// What answers offers.
+    fn signalling(&self, config: &Arc<Config>, gate: &Arc<Gate>, identity: &Arc<Identity>) -> Router {
+        webrtc::signalling::router(webrtc::signalling::Service {
+            config: config.clone(),
+            gate: gate.clone(),
+            lobby: self.service.lobby.clone(),
+            certificate: self.certificate.clone(),
+            ports: self.ports,
+            identity: identity.clone(),
+        })
+    }
+}
+
 /// All that one core does: accepts at every port, until they are closed.
-async fn serve(core: Rc<Core>, sockets: Vec<StdListener>, services: Services) {
-    for (at, (port, socket)) in services.ports.iter().zip(sockets).enumerate() {
+async fn serve(core: Rc<Core>, part: Part, services: Services) {
+    let floor = services.rtc.clone().zip(part.rtc).and_then(|(service, (socket, inbox))| {
+        let floor = webrtc::Floor::open(core.clone(), service, socket, inbox);
+        floor.inspect_err(|e| error!("core {}: WebRTC: {e}", core.index)).ok()
+    });
+    for (at, (port, socket)) in services.ports.iter().zip(part.listeners).enumerate() {
         let listener = match TcpListener::from_std(socket) {
             Ok(listener) => listener,
             Err(e) => {
@@ -269,11 +355,12 @@ async fn serve(core: Rc<Core>, sockets: Vec<StdListener>, services: Services) {
                 continue;
             }
         };
-        let (core, services) = (core.clone(), services.clone());
+        let (core, services, floor) = (core.clone(), services.clone(), floor.clone());
         tokio::task::spawn_local(async move {
             let (door, closing) = (services.door.clone(), core.closing());
             let enter = |tcp, peer, pass| {
-                tokio::task::spawn_local(admit(core.clone(), services.clone(), at, tcp, peer, pass));
+                let whereabouts = (core.clone(), floor.clone());
+                tokio::task::spawn_local(admit(whereabouts, services.clone(), at, tcp, peer, pass));
             };
             accept(listener, door, closing, enter).await;
         });
@@ -281,7 +368,14 @@ async fn serve(core: Rc<Core>, sockets: Vec<StdListener>, services: Services) {
 }
 
 /// One connection, from accept to close.
-async fn admit(core: Rc<Core>, services: Services, at: usize, tcp: TcpStream, peer: SocketAddr, pass: Pass) {
+async fn admit(
+    (core, floor): (Rc<Core>, Option<Rc<webrtc::Floor>>),
+    services: Services,
+    at: usize,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    pass: Pass,
+) {
     let Some(port) = services.ports.get(at) else { return };
     // Answers of a session are small and wait for each other; media follows the vhost's own setting.
     if let Err(e) = tcp.set_nodelay(true) {
@@ -303,10 +397,25 @@ async fn admit(core: Rc<Core>, services: Services, at: usize, tcp: TcpStream, pe
         }
     };
     let conn = Conn { stream, session, local };
+    if let Some(floor) = floor
+        && (matches!(port.serves, Serves::Rtc) || (port.shares_rtc && is_rtc(&conn).await))
+    {
+        return Box::pin(webrtc::tcp::serve(floor, conn)).await;
+    }
     // Boxed, so that a task is no larger than what its own protocol needs.
     match port.serves {
         Serves::Rtmp => Box::pin(rtmp::serve(core, services.rtmp, conn, pass)).await,
         Serves::Http => Box::pin(http_live::serve(core, services.http, conn, pass)).await,
         Serves::Api => Box::pin(http_live::serve(core, services.api, conn, pass)).await,
+        Serves::Rtc => {}
     }
+}
+
+/// WebRTC over TCP may share a port with HTTP: its first byte, the length of a small packet, is no letter. Who says nothing at all
+/// gets HTTP's answer. Of TLS nothing can be seen before it is read.
+async fn is_rtc(conn: &Conn) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let Stream::Plain(tcp) = &conn.stream else { return false };
+    let mut first = [0];
+    matches!(timeout(PATIENCE, tcp.peek(&mut first)).await, Ok(Ok(1)) if webrtc::tcp::is_ours(first[0]))
 }

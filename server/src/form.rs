@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use formats::{Jitter, amf0, es, flv, hls, ts};
+use media::codec::Codec;
 use media::{Micros, Tracks};
 
 use crate::config::{self, Hls, HttpFormat, HttpRemux, Vhost};
@@ -76,6 +77,38 @@ pub fn segments(hls: &Hls, correction: Arc<AtomicI64>) -> hls::Segmenter {
         audio_by_samples: !hls.dts_directly,
         chunk: 32 << 10,
         ..Default::default()
+    })
+}
+
+/// The RTP form of a stream. Streams of other protocols are packed if the vhost says so (`rtmp_to_rtc`).
+pub fn rtp(vhost: &Vhost) -> rtp::Mux {
+    let rtc = &vhost.rtc;
+    let wants: fn(&Codec) -> bool = if rtc.rtmp_to_rtc { rtp::is_for_browsers } else { |_| false };
+    rtp::Mux::new(rtp::MuxOptions {
+        keep_bframes: rtc.keep_bframe,
+        keep_sei: rtc.keep_avc_nalu_sei,
+        wants,
+        ..Default::default()
+    })
+}
+
+/// How WebRTC follows a stream: at once, since latency is what it is for.
+pub fn rtc_following(vhost: &Vhost) -> Following {
+    Following { pace: Pace::Now, ..following(vhost) }
+}
+
+/// The name of a codec in SDP, in upper case.
+pub fn sdp_name(codec: &Codec) -> Option<&'static str> {
+    Some(match codec {
+        Codec::H264(_) => "H264",
+        Codec::H265(_) => "H265",
+        Codec::Av1(_) => "AV1",
+        Codec::Vp8 => "VP8",
+        Codec::Vp9(_) => "VP9",
+        Codec::Opus(_) => "OPUS",
+        Codec::G711 { mu_law: true } => "PCMU",
+        Codec::G711 { mu_law: false } => "PCMA",
+        _ => return None,
     })
 }
 

@@ -17,6 +17,7 @@ mod process;
 mod protocol;
 mod quit;
 mod session;
+mod sound;
 mod status;
 
 pub use app::run;

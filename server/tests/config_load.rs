@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use server::config::{
-    Config, DEFAULT_VHOST, Environment, Error, HlsOnError, HlsStorage, Jitter, Level, Source, Tank,
+    Config, DEFAULT_VHOST, DtlsRole, Environment, Error, HlsOnError, HlsStorage, IpFamily, Jitter, Level,
+    RtcProtocol, Source, Tank,
 };
 
 const VHOST: &str = "vhost __defaultVhost__ { }";
@@ -320,7 +321,7 @@ fn a_forgotten_semicolon_is_found() {
 fn what_is_not_built_is_refused_by_name_when_asked_for() {
     for (text, name) in [
         ("vhost a { dash { enabled on; } }", "`dash` is not built yet (DASH output)"),
-        ("rtc_server { enabled on; }", "`rtc_server` is not built yet"),
+        ("rtc_server { enabled on; merge_nalus on; }", "`merge_nalus` is not built yet"),
         ("query_latest_version on;", "`query_latest_version` is not built yet"),
         ("query_latest_version yes;", "`query_latest_version` is not built yet"),
         ("ff_log_dir x;", "`ff_log_dir` is not built yet"),
@@ -438,6 +439,76 @@ fn hls_is_read_whole() {
     assert_refused("listen 1; vhost a { hls { enabled on; hls_ts_file a.ts; } }", &["overwrite each other"]);
     assert_refused("listen 1; vhost a { http_remux { enabled on; mount /a.mkv; } }", &["does not end in"]);
     assert_warns(&inside("hls { enabled on; hls_acodec opus; }"), "`opus` is not one of aac, mp3, an");
+}
+
+#[test]
+fn webrtc_is_read_whole() {
+    assert!(around("rtc_server { listen 9000; }").rtc_server.is_none());
+    let server = around("rtc_server { enabled on; }").rtc_server.unwrap();
+    assert_eq!((server.listen, server.tcp, server.protocol), (8000, None, RtcProtocol::Udp));
+    assert_eq!((server.candidate.as_deref(), server.ip_family), (None, IpFamily::V4));
+    assert!(server.auto_detect && server.api_as_candidates && server.resolve_api_domain && server.encrypt);
+    assert!(!server.keep_api_domain && server.black_hole.is_none());
+    let rtc = inside("").vhost("").unwrap().rtc.clone();
+    assert!(!rtc.enabled && rtc.nack && rtc.twcc && !rtc.stun_strict_check && rtc.keep_avc_nalu_sei);
+    assert!(!rtc.rtmp_to_rtc && !rtc.rtc_to_rtmp && !rtc.keep_bframe);
+    assert_eq!((rtc.stun_timeout, rtc.pli_for_rtmp), (Duration::from_secs(30), Duration::from_secs(6)));
+    assert_eq!((rtc.dtls_role, rtc.drop_for_pt), (DtlsRole::Passive, 0));
+    assert_eq!((rtc.opus_bitrate, rtc.aac_bitrate), (48_000, 48_000));
+
+    let server = around(
+        "rtc_server { enabled on; listen 9000; tcp { enabled on; listen 9001; } protocol tcp; candidate a.com:7;
+         ip_family any; black_hole { enabled on; addr 127.0.0.1:10000; } reuseport 4; }",
+    );
+    assert_eq!(server.warnings, []);
+    let server = server.rtc_server.unwrap();
+    assert_eq!((server.listen, server.tcp, server.protocol), (9000, Some(9001), RtcProtocol::Tcp));
+    assert_eq!((server.candidate.as_deref(), server.ip_family), (Some("a.com:7"), IpFamily::All));
+    assert_eq!(server.black_hole, Some(([127, 0, 0, 1], 10_000).into()));
+}
+
+#[test]
+fn what_webrtc_forgives_and_what_not() {
+    for (text, warning) in [
+        ("rtc_server { enabled on; protocol tcp; }", "`udp` counts"),
+        ("rtc_server { enabled on; ecdsa off; }", "`on` counts"),
+        ("rtc_server { enabled on; black_hole { enabled on; } }", "nothing is copied"),
+        ("vhost a { rtc { opus_bitrate 7999; } }", "48000 counts"),
+        ("vhost a { rtc { aac_bitrate 320001; } }", "48000 counts"),
+        ("vhost a { rtc { pli_for_rtmp 31; } }", "6 counts"),
+        ("vhost a { rtc { pli_for_rtmp nan; } }", "6 counts"),
+        ("vhost a { rtc { drop_for_pt 128; } }", "nothing is dropped"),
+        ("vhost a { rtc { stun_timeout 0; } }", "1 counts"),
+        ("vhost a { rtc { enabled on; dtls_version tls; } }", "`auto` counts"),
+        ("vhost a { rtc { dtls_role both; } }", "`passive` counts"),
+    ] {
+        assert_warns(&around(text), warning);
+    }
+    for (text, part) in [
+        ("rtc_server { enabled on; listen 0; }", "`0` is no port"),
+        ("rtc_server { enabled on; tcp { enabled on; listen 70000; } }", "`70000` is no port"),
+        ("rtc_server { enabled on; candidate http://a.com; }", "no address to offer"),
+        ("vhost a { rtc { enabled on; dtls_version dtls1.0; } }", "DTLS 1.0 is not spoken"),
+    ] {
+        assert_refused(&format!("listen 1935; {VHOST} {text}"), &[part, "^"]);
+    }
+}
+
+#[test]
+fn the_candidate_may_stand_in_a_variable() {
+    let text = format!("listen 1935; {VHOST} rtc_server {{ enabled on; candidate $A; }}");
+    let candidate =
+        |env: &[(&str, &str)]| with(&text, env).unwrap().rtc_server.unwrap().candidate.unwrap_or_default();
+    for (env, want) in [
+        (&[][..], ""),
+        (&[("A", "192.0.2.1")], "192.0.2.1"),
+        (&[("A", "*")], ""),
+        (&[("SRS_RTC_SERVER_CANDIDATE", "192.0.2.2"), ("A", "192.0.2.1")], "192.0.2.2"),
+        (&[("SRS_RTC_SERVER_CANDIDATE", "$B"), ("B", "192.0.2.3")], "192.0.2.3"),
+        (&[("SRS_RTC_SERVER_CANDIDATE", "$B"), ("A", "192.0.2.1")], "192.0.2.1"),
+    ] {
+        assert_eq!(candidate(env), want, "{env:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Sound alone, as a plain elementary stream: AAC with ADTS headers or MP3 frames in a row, for `.aac` and `.mp3` over HTTP.
 
 use bytes::Bytes;
-use media::{Frame, Micros, Place, Remux, Stamped, TrackId, Tracks, codec};
+use media::{Frame, Micros, Place, Remux, Sound, Stamped, TrackId, Tracks, codec};
 
 use crate::adts::Adts;
 use crate::timeline::{Jitter, Timeline};
@@ -104,6 +104,13 @@ impl Remux for Mux {
 
     fn history(&self) -> Micros {
         self.options.history
+    }
+
+    fn sound(&self) -> Sound {
+        match self.options.codec {
+            Codec::Aac => Sound::Aac,
+            Codec::Mp3 => Sound::Any,
+        }
     }
 }
 

@@ -17,6 +17,6 @@ pub mod fuzz;
 pub use bits::{BitReader, ByteReader, Truncated};
 pub use frame::Frame;
 pub use interleave::Interleaver;
-pub use remux::{Place, Remux, Stamped, Unit};
+pub use remux::{Place, Remux, Sound, Stamped, Unit};
 pub use time::{Micros, Unwrap31};
 pub use track::{Dialect, Kind, Track, TrackId, Tracks};

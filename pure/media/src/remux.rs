@@ -49,6 +49,18 @@ impl<U> Stamped<U> {
     }
 }
 
+/// What sound a form takes. Its tracks and frames are converted before they come to it, where there is a way to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sound {
+    /// As it comes.
+    #[default]
+    Any,
+    /// What players of RTMP, FLV and MPEG-TS know: Opus becomes AAC, all else is taken as it comes.
+    Aac,
+    /// What browsers take by WebRTC: AAC and MP3 become Opus, all else is taken as it comes.
+    Opus,
+}
+
 /// A form: turns frames into units. It runs once per stream, never once per player.
 pub trait Remux: Send + 'static {
     /// What this form is made of.
@@ -60,6 +72,11 @@ pub trait Remux: Send + 'static {
 
     /// One frame. Pushes zero or more units.
     fn frame(&mut self, frame: &Frame, out: &mut Vec<Stamped<Self::Unit>>);
+
+    /// What sound this form takes. It does not change while the form lives.
+    fn sound(&self) -> Sound {
+        Sound::Any
+    }
 
     /// How much media time before the newest unit a joiner is given, in forms where every unit is key; zero starts it at the
     /// newest key unit.

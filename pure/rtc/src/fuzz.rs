@@ -135,6 +135,7 @@ pub fn offer(data: &[u8]) {
     let source = |kind: &str| Outgoing {
         kind: kind.into(),
         source: rtp::sdp::Source { ssrc: 1, ..Default::default() },
+        retransmission_ssrc: Some(2),
     };
     let Some(fingerprint) =
         Fingerprint::parse("sha-1 A9:99:3E:36:47:06:81:6A:BA:3E:25:71:78:50:C2:6C:9C:D0:D8:9D")
@@ -153,6 +154,7 @@ pub fn offer(data: &[u8]) {
         audio: vec!["opus".into()],
         video: vec!["H264".into(), "AV1".into()],
         nack: true,
+        rtx: true,
         extensions: vec![MID.into()],
         sources: vec![source("audio"), source("video")],
     };

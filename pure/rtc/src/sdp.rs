@@ -1,8 +1,10 @@
 //! Offer and answer of WebRTC (RFC 8829, RFC 9429) as far as a live server needs them: what an offer must have, which of it is
 //! taken, and what the answer says. The text and its types belong to [`rtp::sdp`].
 //!
-//! One transport for everything (BUNDLE, rtcp-mux), one codec for each section, no simulcast, no data channels.
+//! One transport for everything (BUNDLE, rtcp-mux), one codec for each section. Of a simulcast the first layer is taken; data channels
+//! are rejected.
 
+use rtp::Packet;
 use rtp::sdp::{Description, Direction, Extension, Format, Ice, Media, Setup, Source, TRANSPORT_CC};
 
 use crate::dtls::{Fingerprint, Role};
@@ -62,6 +64,9 @@ pub struct Terms {
     pub video: Vec<String>,
     /// Lost packets may be asked for, and keyframes.
     pub nack: bool,
+    /// They may be sent again in packets of their own (RFC 4588), where the peer offers that and `nack`. Publishers then send
+    /// them in no other way.
+    pub rtx: bool,
     /// The header extensions that we take, by URI: [`TRANSPORT_CC`], [`MID`], [`ABS_SEND_TIME`].
     pub extensions: Vec<String>,
     /// What a player gets, each to the next section of its kind.
@@ -69,12 +74,14 @@ pub struct Terms {
 }
 
 /// A track that we send.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outgoing {
     /// `audio` or `video`.
     pub kind: String,
     /// Our SSRC, name, stream and track.
     pub source: Source,
+    /// The SSRC of its retransmissions; without, lost packets are sent again as they were.
+    pub retransmission_ssrc: Option<u32>,
 }
 
 /// An answer, and what it means.
@@ -99,10 +106,45 @@ pub struct Section {
     pub format: Format,
     /// Header extensions by id.
     pub extensions: Vec<Extension>,
-    /// What the peer sends, where it tells.
+    /// What the peer sends, where it tells: the media itself, neither its retransmissions and repairs nor further layers of a
+    /// simulcast. Where it is empty, packets belong here by [`MID`] or by payload type.
     pub incoming: Vec<Source>,
     /// What we send.
     pub outgoing: Option<Source>,
+    /// How lost packets are sent again, where it was agreed to do so in packets of their own.
+    pub retransmission: Option<Retransmission>,
+}
+
+/// How retransmissions are told from the media (RFC 4588 §8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retransmission {
+    /// Their payload type.
+    pub payload_type: u8,
+    /// Their SSRC: ours, or that of a publisher where it tells.
+    pub ssrc: Option<u32>,
+}
+
+impl Section {
+    /// The id that stands for a header extension in this section's packets, see [`rtp::Packet::extension`].
+    pub fn extension(&self, uri: &str) -> Option<u8> {
+        self.extensions.iter().find(|extension| extension.uri == uri).map(|extension| extension.id)
+    }
+
+    /// Whether a packet of the peer is media of this section or its retransmission, by what it tells best (RFC 9143 §9.2): the mid,
+    /// the source that the offer has told, or else the payload type alone.
+    pub fn has(&self, packet: &Packet<'_>) -> bool {
+        let by_source = match self.retransmission {
+            _ if packet.payload_type == self.format.payload_type => {
+                self.incoming.is_empty() || self.incoming.iter().any(|source| source.ssrc == packet.ssrc)
+            }
+            Some(other) if packet.payload_type == other.payload_type => {
+                other.ssrc.is_none_or(|ssrc| ssrc == packet.ssrc)
+            }
+            _ => return false,
+        };
+        let mid = self.extension(MID).and_then(|id| packet.mid(id));
+        mid.map_or(by_source, |mid| mid == self.mid)
+    }
 }
 
 impl Offer {
@@ -119,18 +161,19 @@ impl Offer {
         if !(1..=MAX_SECTIONS).contains(&sections) {
             return refuse(format!("it has {sections} media sections"));
         }
+        if !description.media.iter().any(carries_media) {
+            return refuse("it has no audio and no video section".into());
+        }
         for (n, media) in description.media.iter().enumerate() {
-            let (kind, mid) = (&media.kind, media.mid.as_deref().unwrap_or_default());
-            if kind != "audio" && kind != "video" {
-                return refuse(format!("section {n} is {kind}, neither audio nor video"));
-            }
+            let mid = media.mid.as_deref().unwrap_or_default();
             if mid.is_empty() {
                 return refuse(format!("section {n} has no mid"));
             }
-            if media.is_rejected() {
+            if media.is_rejected() || !carries_media(media) {
                 continue;
             }
-            if !media.rtcp_mux {
+            // A section that is nothing without the bundle may leave to the others what holds for all (RFC 9143 §7.1.3).
+            if !media.rtcp_mux && !media.bundle_only {
                 return refuse(format!("section {mid} has no rtcp-mux"));
             }
             match (purpose, media.direction) {
@@ -143,15 +186,21 @@ impl Offer {
                 _ => {}
             }
         }
-        // All sections share one transport, which the first one that is not refused describes.
-        let Some(first) = description.media.iter().find(|media| !media.is_rejected()) else {
+        // All sections share one transport, which the first one that tells of it describes, be it one that we do not take.
+        let mut offered = description.media.iter().filter(|media| !media.is_rejected()).peekable();
+        if offered.peek().is_none() {
             return refuse("all its sections are rejected".into());
-        };
-        let ufrag = first.ice.as_ref().map(|ice| ice.ufrag.clone()).filter(|ufrag| !ufrag.is_empty());
-        let Some(remote_ufrag) = ufrag else { return refuse("it has no ice-ufrag".into()) };
+        }
+        let ufrag = |media: &Media| media.ice.as_ref().map(|ice| ice.ufrag.clone());
+        let transport =
+            offered.find_map(|media| Some((media, ufrag(media).filter(|name| !name.is_empty())?)));
+        let Some((first, remote_ufrag)) = transport else { return refuse("it has no ice-ufrag".into()) };
         let fingerprint = |(hash, digest): &(String, String)| Fingerprint::parse(&format!("{hash} {digest}"));
-        let fingerprints: Vec<_> = first.fingerprints.iter().filter_map(fingerprint).collect();
-        if fingerprints.is_empty() && !first.fingerprints.is_empty() {
+        // Where the first does not tell the fingerprint, another one may, and then it counts.
+        let rest = [first].into_iter().chain(offered);
+        let told = rest.map(|media| &media.fingerprints).find(|told| !told.is_empty());
+        let fingerprints: Vec<_> = told.into_iter().flatten().filter_map(fingerprint).collect();
+        if fingerprints.is_empty() && told.is_some() {
             return refuse("its fingerprint is of no known kind".into());
         }
         let setup = first.setup;
@@ -204,12 +253,14 @@ impl Offer {
         terms: &Terms,
         sources: &mut Vec<Outgoing>,
     ) -> Result<Option<Section>, Error> {
-        if media.is_rejected() || media.direction == Direction::Inactive {
+        let mid = media.mid.clone().unwrap_or_default();
+        let bundled = self.description.bundle.contains(&mid);
+        if media.is_rejected() || media.direction == Direction::Inactive || !carries_media(media) || !bundled
+        {
             return Ok(None);
         }
-        let mid = media.mid.clone().unwrap_or_default();
         let wanted = if media.kind == "audio" { &terms.audio } else { &terms.video };
-        let Some(format) = wanted.iter().find_map(|codec| choose(media, codec)) else {
+        let Some(offered) = wanted.iter().find_map(|codec| choose(media, codec)) else {
             // A player gets the rest; a publisher would send into the void.
             return match self.purpose {
                 Purpose::Play => Ok(None),
@@ -223,26 +274,70 @@ impl Offer {
         let outgoing = match self.purpose {
             Purpose::Publish => None,
             Purpose::Play => match sources.iter().position(|outgoing| outgoing.kind == media.kind) {
-                Some(at) => Some(sources.remove(at).source),
+                Some(at) => Some(sources.remove(at)),
                 None => return Ok(None),
             },
         };
-        let taken = |extension: &&Extension| terms.extensions.contains(&extension.uri);
-        let extensions: Vec<_> = media.extensions.iter().filter(taken).cloned().collect();
+        let incoming = if self.purpose == Purpose::Publish { incoming(media) } else { Vec::new() };
+        // Without sources, only their mid tells the packets of two sections of one kind apart.
+        let needs_mid = self.purpose == Purpose::Publish && incoming.is_empty();
+        let taken = |extension: &&Extension| {
+            terms.extensions.contains(&extension.uri) || needs_mid && extension.uri == MID
+        };
+        let extensions: Vec<_> = media.extensions.iter().filter(taken).map(mirrored).collect();
+        let retransmission = media.retransmission(offered.payload_type).and_then(|format| {
+            let ssrc = match &outgoing {
+                Some(outgoing) => Some(outgoing.retransmission_ssrc?),
+                None => incoming.first().and_then(|source| partner(media, source.ssrc)),
+            };
+            let agreed = terms.rtx && terms.nack && offered.has_feedback("nack");
+            agreed.then_some(Retransmission { payload_type: format.payload_type, ssrc })
+        });
         let has_transport_cc = extensions.iter().any(|extension| extension.uri == TRANSPORT_CC);
-        let feedback = format.feedback.iter().filter(|kind| match kind.as_str() {
+        let feedback = offered.feedback.iter().filter(|kind| match kind.as_str() {
             "nack" | "nack pli" => terms.nack,
             "transport-cc" => has_transport_cc,
             _ => false,
         });
         let format = Format {
             feedback: feedback.cloned().collect(),
-            parameters: parameters(format),
-            ..format.clone()
+            parameters: parameters(offered),
+            ..offered.clone()
         };
-        let incoming = if self.purpose == Purpose::Publish { media.sources.clone() } else { Vec::new() };
-        Ok(Some(Section { mid, kind: media.kind.clone(), format, extensions, incoming, outgoing }))
+        let outgoing = outgoing.map(|outgoing| outgoing.source);
+        let kind = media.kind.clone();
+        Ok(Some(Section { mid, kind, format, extensions, incoming, outgoing, retransmission }))
     }
+}
+
+fn carries_media(media: &Media) -> bool {
+    media.kind == "audio" || media.kind == "video"
+}
+
+/// What a publisher's section tells of its media: of each group, such as `FID`, `FEC-FR` and `SIM`, the first source only.
+fn incoming(media: &Media) -> Vec<Source> {
+    let follows = |source: &&Source| {
+        media.source_groups.iter().any(|(_, group)| group.iter().skip(1).any(|ssrc| *ssrc == source.ssrc))
+    };
+    media.sources.iter().filter(|source| !follows(source)).cloned().collect()
+}
+
+/// The source that retransmits this one.
+fn partner(media: &Media, ssrc: u32) -> Option<u32> {
+    media.source_groups.iter().find_map(|(semantics, group)| match group[..] {
+        [media, partner] if semantics == "FID" && media == ssrc => Some(partner),
+        _ => None,
+    })
+}
+
+/// An extension as the answer has it: what one end only sends, the other only receives.
+fn mirrored(extension: &Extension) -> Extension {
+    let direction = extension.direction.map(|direction| match direction {
+        Direction::SendOnly => Direction::RecvOnly,
+        Direction::RecvOnly => Direction::SendOnly,
+        other => other,
+    });
+    Extension { direction, ..extension.clone() }
 }
 
 /// The format of a codec. Of H.264 there are many: constrained baseline in the usual packetization is best, since every peer
@@ -283,11 +378,22 @@ fn written(media: &Media, section: &Section, terms: &Terms, purpose: Purpose, ro
         let (hash, digest) = text.split_once(' ').unwrap_or_default();
         (hash.to_owned(), digest.to_owned())
     };
+    let retransmission = section.retransmission.map(|retransmission| Format {
+        parameters: vec![("apt".into(), section.format.payload_type.to_string())],
+        ..Format::new(retransmission.payload_type, "rtx", section.format.rate, None)
+    });
+    // Ours, and the one that retransmits it under the same name.
+    let mut sources: Vec<_> = section.outgoing.iter().cloned().collect();
+    let mut source_groups = Vec::new();
+    if let (Some(source), Some(ssrc)) = (&section.outgoing, section.retransmission.and_then(|it| it.ssrc)) {
+        source_groups.push(("FID".into(), vec![source.ssrc, ssrc]));
+        sources.push(Source { ssrc, ..source.clone() });
+    }
     Media {
         kind: media.kind.clone(),
         port: 9,
         protocol: media.protocol.clone(),
-        formats: vec![section.format.clone()],
+        formats: [section.format.clone()].into_iter().chain(retransmission).collect(),
         mid: Some(section.mid.clone()),
         direction: match purpose {
             Purpose::Publish => Direction::RecvOnly,
@@ -297,7 +403,8 @@ fn written(media: &Media, section: &Section, terms: &Terms, purpose: Purpose, ro
         rtcp_rsize: true,
         extensions: section.extensions.clone(),
         msid: section.outgoing.as_ref().and_then(|source| source.msid.clone()),
-        sources: section.outgoing.iter().cloned().collect(),
+        sources,
+        source_groups,
         ice: Some(Ice { ufrag: terms.ice.ufrag.clone(), pwd: terms.ice.password.clone() }),
         fingerprints: vec![(hash, digest)],
         setup: Some(if role == Role::Client { Setup::Active } else { Setup::Passive }),
@@ -318,6 +425,9 @@ fn rejected(media: &Media) -> Media {
         ..Media::default()
     }
 }
+
+#[cfg(test)]
+mod browsers;
 
 #[cfg(test)]
 mod tests {
@@ -350,6 +460,7 @@ mod tests {
         let source = |kind: &str, ssrc| Outgoing {
             kind: kind.into(),
             source: Source { ssrc, cname: Some("us".into()), msid: Some(("live/s".into(), kind.into())) },
+            retransmission_ssrc: None,
         };
         Terms {
             server: "Oxcast/1".into(),
@@ -367,6 +478,7 @@ mod tests {
             audio: vec!["opus".into()],
             video: vec!["H264".into()],
             nack: true,
+            rtx: false,
             extensions: vec![TRANSPORT_CC.into()],
             sources: vec![source("video", 2), source("audio", 1)],
         }
@@ -434,7 +546,7 @@ mod tests {
             ("sendonly", "a=group:BUNDLE 0 1\n", "", "it has no group:BUNDLE"),
             ("sendonly", "a=rtcp-mux\n", "", "section 0 has no rtcp-mux"),
             ("recvonly", "", "", "section 0 of a publisher is recvonly"),
-            ("sendonly", "m=video", "m=application", "section 1 is application, neither audio nor video"),
+            ("sendonly", "m=", "m=x", "it has no audio and no video section"),
             ("sendonly", "a=ice-ufrag:abcd\n", "", "it has no ice-ufrag"),
             ("sendonly", "a=mid:1\n", "", "section 1 has no mid"),
             ("sendonly", "sha-256", "md5", "its fingerprint is of no known kind"),

@@ -36,7 +36,7 @@ pub struct Options {
     pub role: Role,
     /// Ours.
     pub certificate: Arc<Certificate>,
-    /// What SDP tells of the peer's certificate: one of them must be right. Where there is none, any certificate is.
+    /// What SDP tells of the peer's certificate, see [`Fingerprint::vouch`]. Where there is none, any certificate is right.
     pub fingerprints: Vec<Fingerprint>,
     /// SRTP profiles, the preferred first.
     pub profiles: Vec<Profile>,
@@ -238,8 +238,15 @@ impl Session {
     ///
     /// Errors: [`Error::Keys`] while not connected, and those of [`Sender::protect_rtp`].
     pub fn protect_rtp(&mut self, packet: &mut Vec<u8>) -> Result<(), Error> {
+        self.protect_rtp_at(packet, 0)
+    }
+
+    /// Protects the RTP packet that begins at `start` and ends with the buffer; what stands before it is not touched.
+    ///
+    /// Errors: as of [`protect_rtp`](Self::protect_rtp); the buffer is as long as before.
+    pub fn protect_rtp_at(&mut self, buffer: &mut Vec<u8>, start: usize) -> Result<(), Error> {
         match &mut self.stage {
-            Stage::Connected(Some(keys)) => keys.0.protect_rtp(packet),
+            Stage::Connected(Some(keys)) => keys.0.protect_rtp_at(buffer, start),
             Stage::Connected(None) => Ok(()),
             _ => Err(Error::Keys),
         }
@@ -313,7 +320,7 @@ impl Session {
 
     fn keys(&self, fruits: &Connected) -> Result<Option<Box<(Sender, Receiver)>>, Error> {
         let told = &self.options.fingerprints;
-        if !told.is_empty() && !told.iter().any(|fingerprint| fingerprint.matches(&fruits.certificate)) {
+        if !told.is_empty() && !Fingerprint::vouch(told, &fruits.certificate) {
             return Err(Error::Fingerprint);
         }
         if self.options.protection == Protection::DtlsOnly {

@@ -17,6 +17,12 @@ mod openssl {
 
     const PROFILES: &str = "SRTP_AEAD_AES_128_GCM:SRTP_AES128_CM_SHA1_80";
 
+    /// Kinds of keys, as the tool makes them.
+    const P256: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+    const P384: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:secp384r1"];
+    const ED25519: &[&str] = &["ed25519"];
+    const RSA: &[&str] = &["rsa:2048"];
+
     fn tool(arguments: &[&str]) -> Option<Vec<u8>> {
         let output = Command::new("openssl").args(arguments).output().ok()?;
         assert!(
@@ -33,17 +39,13 @@ mod openssl {
     }
 
     impl Identity {
-        fn new(name: &str, rsa: bool) -> Option<Self> {
+        fn new(name: &str, kind: &[&str]) -> Option<Self> {
             let folder = std::env::temp_dir().join(format!("oxcast-dtls-{}-{name}", std::process::id()));
             std::fs::create_dir_all(&folder).unwrap();
             let identity = Self { folder };
             let (key, certificate) = (identity.file("key.pem"), identity.file("cert.pem"));
-            let kind: &[&str] = match rsa {
-                true => &["-newkey", "rsa:2048"],
-                false => &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"],
-            };
             let rest = ["-nodes", "-subj", "/CN=x", "-keyout", &key, "-out", &certificate];
-            match tool(&[&["req", "-x509"], kind, &rest].concat()) {
+            match tool(&[&["req", "-x509", "-newkey"], kind, &rest].concat()) {
                 Some(_) => Some(identity),
                 None => {
                     println!("skipped: there is no openssl here");
@@ -56,9 +58,12 @@ mod openssl {
             self.folder.join(name).to_str().unwrap().to_owned()
         }
 
+        fn der(&self) -> Vec<u8> {
+            tool(&["x509", "-in", &self.file("cert.pem"), "-outform", "DER"]).unwrap()
+        }
+
         fn certificate(&self) -> Arc<Certificate> {
-            let (key, certificate) = (self.file("key.pem"), self.file("cert.pem"));
-            let der = tool(&["x509", "-in", &certificate, "-outform", "DER"]).unwrap();
+            let (key, der) = (self.file("key.pem"), self.der());
             let pkcs8 = tool(&["pkcs8", "-topk8", "-nocrypt", "-in", &key, "-outform", "DER"]).unwrap();
             Arc::new(Certificate::from_der(der, &pkcs8).unwrap())
         }
@@ -171,36 +176,27 @@ mod openssl {
     fn assert_agreed(tool: &Tool, theirs: &Identity, fruits: &Connected) {
         assert_eq!(fruits.profile, Some(Profile::AeadAes128Gcm));
         assert_eq!(tool.printed("Keying material: "), hex(&fruits.keying));
-        assert_eq!(fruits.certificate, theirs.certificate().der());
+        assert_eq!(fruits.certificate, theirs.der());
     }
 
-    fn serve(name: &str, rsa_peer: bool, rsa_ours: bool, mtu: &str, loss: f64) {
-        let Some(theirs) = Identity::new(name, rsa_peer) else { return };
-        let ours = Identity::new(&format!("{name}-ours"), rsa_ours).unwrap();
+    fn serve(name: &str, keys: [&[&str]; 2], mtu: &str, loss: f64, extra: &[&str]) {
+        let Some(theirs) = Identity::new(name, keys[0]) else { return };
+        let ours = Identity::new(&format!("{name}-ours"), keys[1]).unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap().to_string();
         let (key, certificate) = (theirs.file("key.pem"), theirs.file("cert.pem"));
-        let tool = Tool::run(&[
-            "s_client",
-            "-dtls1_2",
-            "-connect",
-            &address,
-            "-cert",
-            &certificate,
-            "-key",
-            &key,
-            "-mtu",
-            mtu,
-        ]);
+        let arguments =
+            ["s_client", "-dtls1_2", "-connect", &address, "-cert", &certificate, "-key", &key, "-mtu", mtu];
+        let tool = Tool::run(&[&arguments, extra].concat());
         let mut options = Options::new(Role::Server, ours.certificate());
         options.mtu = mtu.parse().unwrap();
         let fruits = talk(&socket, options, loss);
         assert_agreed(&tool, &theirs, &fruits);
     }
 
-    fn connect(name: &str, rsa_peer: bool, rsa_ours: bool, mtu: &str, loss: f64, extra: &[&str]) {
-        let Some(theirs) = Identity::new(name, rsa_peer) else { return };
-        let ours = Identity::new(&format!("{name}-ours"), rsa_ours).unwrap();
+    fn connect(name: &str, keys: [&[&str]; 2], mtu: &str, loss: f64, extra: &[&str]) {
+        let Some(theirs) = Identity::new(name, keys[0]) else { return };
+        let ours = Identity::new(&format!("{name}-ours"), keys[1]).unwrap();
         let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let address = format!("127.0.0.1:{port}");
         let (key, certificate) = (theirs.file("key.pem"), theirs.file("cert.pem"));
@@ -231,41 +227,55 @@ mod openssl {
 
     #[test]
     fn serves_a_p256_client() {
-        serve("serve-ec", false, false, "1200", 0.0);
+        serve("serve-ec", [P256, P256], "1200", 0.0, &[]);
     }
 
     #[test]
     fn serves_an_rsa_client() {
-        serve("serve-rsa", true, false, "1200", 0.0);
+        serve("serve-rsa", [RSA, P256], "1200", 0.0, &[]);
     }
 
     #[test]
     fn serves_by_an_rsa_certificate_in_small_datagrams() {
-        serve("serve-by-rsa", true, true, "300", 0.0);
+        serve("serve-by-rsa", [RSA, RSA], "300", 0.0, &[]);
+    }
+
+    #[test]
+    fn serves_clients_with_other_keys() {
+        serve("serve-p384", [P384, P256], "1200", 0.0, &[]);
+        serve("serve-ed25519", [ED25519, P256], "1200", 0.0, &[]);
+    }
+
+    #[test]
+    fn serves_clients_that_offer_little() {
+        let groups = ["-groups", "P-384"];
+        serve("serve-group", [P256, RSA], "1200", 0.0, &groups);
+        serve("serve-ec-only", [P256, P256], "1200", 0.0, &["-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"]);
+        serve("serve-rsa-only", [P256, RSA], "1200", 0.0, &["-cipher", "ECDHE-RSA-AES128-GCM-SHA256"]);
     }
 
     #[test]
     fn serves_over_a_bad_link() {
-        serve("serve-loss", true, false, "400", 0.15);
+        serve("serve-loss", [RSA, P256], "400", 0.15, &[]);
     }
 
     #[test]
     fn connects_to_a_p256_server_that_wants_a_cookie() {
-        connect("connect-ec", false, false, "1200", 0.0, &["-listen"]);
+        connect("connect-ec", [P256, P256], "1200", 0.0, &["-listen"]);
     }
 
     #[test]
     fn connects_to_an_rsa_server_in_small_datagrams() {
-        connect("connect-rsa", true, false, "300", 0.0, &[]);
+        connect("connect-rsa", [RSA, P256], "300", 0.0, &[]);
     }
 
     #[test]
     fn connects_by_an_rsa_certificate() {
-        connect("connect-by-rsa", false, true, "1200", 0.0, &[]);
+        connect("connect-by-rsa", [P256, RSA], "1200", 0.0, &[]);
     }
 
     #[test]
     fn connects_over_a_bad_link() {
-        connect("connect-loss", true, false, "400", 0.15, &[]);
+        connect("connect-loss", [RSA, P256], "400", 0.15, &[]);
     }
 }

@@ -70,8 +70,10 @@ mod str0m_peer {
                 audio: vec!["opus".into()],
                 video: vec!["H264".into()],
                 nack: true,
+                rtx: false,
                 extensions: vec![rtp::sdp::TRANSPORT_CC.into(), rtc::sdp::MID.into()],
                 sources: vec![Outgoing {
+                    retransmission_ssrc: None,
                     kind: "audio".into(),
                     source: Source {
                         ssrc: OUR_SSRC,

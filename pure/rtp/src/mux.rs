@@ -1,7 +1,8 @@
 //! The RTP form: one burst of packets per frame, made once per stream.
 
+use bytes::Bytes;
 use media::codec::{Codec, h264, h265, nalu};
-use media::{BitReader, Frame, Kind, Micros, Place, Remux, Stamped, TrackId, Tracks};
+use media::{BitReader, Frame, Kind, Micros, Place, Remux, Sound, Stamped, TrackId, Tracks};
 
 use crate::Burst;
 use crate::clock::to_ticks;
@@ -15,14 +16,24 @@ pub struct MuxOptions {
     /// `keep_bframe`: B-frames stay. Browsers do not show them in order; without them goes every frame of H.264 and H.265 that is presented before one
     /// that came earlier, and that no other refers to.
     pub keep_bframes: bool,
+    /// `keep_avc_nalu_sei`: supplemental information (SEI) of H.264 stays.
+    pub keep_sei: bool,
     /// Which codecs the form carries; tracks of others are left out.
     pub wants: fn(&Codec) -> bool,
+    /// What sound the players take.
+    pub sound: Sound,
 }
 
 impl Default for MuxOptions {
     /// What browsers take.
     fn default() -> Self {
-        Self { max_payload: MAX_PAYLOAD, keep_bframes: false, wants: is_for_browsers }
+        Self {
+            max_payload: MAX_PAYLOAD,
+            keep_bframes: false,
+            keep_sei: true,
+            wants: is_for_browsers,
+            sound: Sound::Opus,
+        }
     }
 }
 
@@ -90,7 +101,12 @@ impl Mux {
             return None;
         }
         let mut packets = Vec::new();
-        line.packer.pack(frame, &mut packets);
+        match &line.order {
+            Some(order) if !order.h265 && !self.options.keep_sei => {
+                line.packer.pack(&Frame { data: without_sei(&frame.data), ..frame.clone() }, &mut packets);
+            }
+            _ => line.packer.pack(frame, &mut packets),
+        }
         let timestamp = to_ticks(frame.pts, line.packer.rate()) as u32;
         let burst = |packets| Burst::new(frame.track, line.packer.rate(), timestamp, frame.pts, packets);
         (!packets.is_empty()).then(|| burst(packets))
@@ -118,7 +134,28 @@ impl Remux for Mux {
             out.push(Stamped { time: frame.dts, place: Place::Media { track: frame.track, key }, unit });
         }
     }
+
+    fn sound(&self) -> Sound {
+        self.options.sound
+    }
 }
+
+/// The other NAL units of a frame of H.264.
+fn without_sei(data: &Bytes) -> Bytes {
+    let others = || nalu::units(data).filter(|unit| h264::unit_type(unit) != SEI);
+    if others().count() == nalu::units(data).count() {
+        return data.clone();
+    }
+    let mut kept = Vec::with_capacity(data.len());
+    for unit in others() {
+        kept.extend_from_slice(&(unit.len() as u32).to_be_bytes());
+        kept.extend_from_slice(unit);
+    }
+    kept.into()
+}
+
+/// The NAL unit type of SEI (ITU-T H.264 table 7-1).
+const SEI: u8 = 6;
 
 /// Finds frames that can be left out.
 #[derive(Debug)]

@@ -79,8 +79,8 @@ impl<'a> Packet<'a> {
         })
     }
 
-    /// The original packet that this one retransmits, given the source and the payload type that the description ties to it; `None` when it carries none
-    /// (RFC 4588 §4).
+    /// The original packet that this one retransmits, given the source and the payload type that the description ties to it; `None` when it carries
+    /// none, as those that only pad (RFC 4588 §4).
     pub fn restore(self, ssrc: u32, payload_type: u8) -> Option<Self> {
         let (sequence, payload) = self.payload.split_first_chunk()?;
         Some(Self { ssrc, payload_type, sequence: u16::from_be_bytes(*sequence), payload, ..self })
@@ -104,6 +104,11 @@ impl<'a> Packet<'a> {
     /// The element with this id.
     pub fn extension(&self, id: u8) -> Option<&'a [u8]> {
         self.extensions().find_map(|(found, data)| (found == id).then_some(data))
+    }
+
+    /// The name of the section that the packet belongs to (RFC 9143 §15), given the id of that extension.
+    pub fn mid(&self, id: u8) -> Option<&'a str> {
+        str::from_utf8(self.extension(id)?).ok()
     }
 }
 
@@ -277,6 +282,34 @@ mod tests {
         assert_eq!(packet.extension(2), None);
         for cut in 0..28 {
             assert!(Packet::parse(&bytes[..cut]).is_err(), "{cut}");
+        }
+    }
+
+    #[test]
+    fn tells_its_section_in_either_form_of_extensions() {
+        // A long name, and an id beyond 14, go into two-byte headers only.
+        for (id, name) in [(4, "1"), (4, "a-very-long-name-of-a-section"), (20, "v0")] {
+            let mut bytes = Vec::new();
+            Header { extensions: &[(3, &[0, 1]), (id, name.as_bytes())], ..Header::default() }
+                .write(&mut bytes);
+            let packet = Packet::parse(&bytes).unwrap();
+            assert_eq!((packet.mid(id), packet.mid(5)), (Some(name), None));
+        }
+        let mut bytes = Vec::new();
+        Header { extensions: &[(4, &[0xff])], ..Header::default() }.write(&mut bytes);
+        assert_eq!(Packet::parse(&bytes).unwrap().mid(4), None);
+    }
+
+    #[test]
+    fn restores_what_is_retransmitted() {
+        let sent_again = [0xa0, 0x80 | 97, 0, 1, 0, 0, 0, 9, 1, 2, 3, 4, 0xff, 0xfe, 7, 8, 0, 2];
+        let original = Packet::parse(&sent_again).unwrap().restore(5, 96).unwrap();
+        assert_eq!((original.ssrc, original.payload_type, original.sequence), (5, 96, 0xfffe));
+        assert_eq!((original.timestamp, original.marker, original.payload), (9, true, &[7, 8][..]));
+        let probe = [0xa0, 97, 0, 2, 0, 0, 0, 9, 1, 2, 3, 4, 0, 0, 3];
+        let cut = [0x80, 97, 0, 2, 0, 0, 0, 9, 1, 2, 3, 4, 0xff];
+        for nothing in [&probe[..], &cut] {
+            assert_eq!(Packet::parse(nothing).unwrap().restore(5, 96), None);
         }
     }
 

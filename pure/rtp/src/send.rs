@@ -46,6 +46,12 @@ impl History {
         place
     }
 
+    /// The place of a burst that is still kept.
+    pub fn place(&self, burst: &Burst) -> Option<u64> {
+        let back = self.bursts.iter().rev().position(|kept| kept == burst)? as u64;
+        Some(self.first + self.bursts.len() as u64 - 1 - back)
+    }
+
     fn find(&self, place: u64) -> Option<&Burst> {
         self.bursts.get(usize::try_from(place.checked_sub(self.first)?).ok()?)
     }
@@ -70,6 +76,13 @@ impl Line {
             self.anchor = Some(anchor);
             self.epoch = self.epoch.wrapping_add(1);
         }
+    }
+
+    /// Media of the past goes out at `now`, faster than it was made: its timestamps tell when it went out, so that the player shows it at
+    /// once and is with the others when the past ends.
+    pub fn hurry(&mut self, now: Micros, time: Micros) {
+        self.anchor = Some(now - time);
+        self.epoch = self.epoch.wrapping_add(1);
     }
 
     /// The media time that `now` stands for; `None` before anything was sent.

@@ -146,7 +146,7 @@ pub(super) async fn clients(Extract(state): Extract<State>, id: Id, call: Call) 
 
 fn client(client: &Client) -> Value {
     let (received, sent) = client.bytes();
-    json!({
+    let mut told = json!({
         "id": client.session.cid.as_str(),
         "vhost": client.stream.vhost.id,
         "stream": client.stream.id,
@@ -163,7 +163,18 @@ fn client(client: &Client) -> Value {
         "recv_bytes": received,
         "skipped": client.session.counters.skipped(),
         "kbps": kbps(client.kbps()),
-    })
+    });
+    // SRS has nothing like it.
+    if let Some(reception) = client.session.counters.reception() {
+        let round_trip = reception.round_trip.map(|trip| trip.0 as f64 / 1000.0);
+        told["reception"] = json!({
+            "loss": reception.loss,
+            "lost": reception.lost,
+            "jitter_ms": reception.jitter.0 as f64 / 1000.0,
+            "rtt_ms": round_trip,
+        });
+    }
+    told
 }
 
 fn kbps(kbps: Kbps) -> Value {

@@ -1,6 +1,8 @@
 //! From a checked tree to a [`Config`]: every value read with SRS's rules, and what those rules forgive put
 //! into a warning that says which value counts.
 
+mod rtc;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -186,6 +188,7 @@ impl<'a> Reader<'a> {
             breaker: self.breaker(top.inner("circuit_breaker")),
             http_api: self.http_api(top.inner("http_api")),
             http_server: self.http_server(top.inner("http_server")),
+            rtc_server: self.rtc_server(top.inner("rtc_server")),
             stats: self.stats(top.inner("stats")),
             vhosts,
             warnings: Vec::new(),
@@ -369,6 +372,7 @@ impl<'a> Reader<'a> {
             http_static: self.http_static(block.inner("http_static"), name),
             hls,
             hls_sessions: self.hls_sessions(block.inner("hls")),
+            rtc: self.rtc(block.inner("rtc")),
         }
     }
 

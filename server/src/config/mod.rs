@@ -14,6 +14,7 @@ mod report;
 pub mod tree;
 mod value;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub struct Config {
     pub http_api: Option<HttpApi>,
     /// HTTP streaming and files, if they are on.
     pub http_server: Option<HttpServer>,
+    /// WebRTC, if it is on.
+    pub rtc_server: Option<RtcServer>,
     /// Figures of the machine.
     pub stats: Stats,
     /// Vhosts in file order, each name once; see [`Config::vhost`].
@@ -185,6 +188,55 @@ pub struct HttpServer {
     pub crossdomain: bool,
 }
 
+/// WebRTC, as far as it is the same for all vhosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtcServer {
+    /// UDP port of the media, never 0.
+    pub listen: u16,
+    /// TCP port of the media, never 0; none listens on no TCP port.
+    pub tcp: Option<u16>,
+    /// Transports offered to clients.
+    pub protocol: RtcProtocol,
+    /// The address offered to clients, a port may follow; none finds it.
+    pub candidate: Option<String>,
+    /// Where [`Self::candidate`] is none, offer the addresses of the network interfaces.
+    pub auto_detect: bool,
+    /// Which of these.
+    pub ip_family: IpFamily,
+    /// Offer the host by which the client called.
+    pub api_as_candidates: bool,
+    /// If that host is a name, offer its address.
+    pub resolve_api_domain: bool,
+    /// If that host is a name, offer the name.
+    pub keep_api_domain: bool,
+    /// Encrypt the media of all clients.
+    pub encrypt: bool,
+    /// Where copies of decrypted packets go.
+    pub black_hole: Option<SocketAddr>,
+}
+
+/// Transports offered to WebRTC clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RtcProtocol {
+    /// UDP.
+    Udp,
+    /// TCP.
+    Tcp,
+    /// Both.
+    All,
+}
+
+/// Kinds of IP addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IpFamily {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+    /// Both.
+    All,
+}
+
 /// Figures of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stats {
@@ -225,6 +277,8 @@ pub struct Vhost {
     pub hls: Option<Hls>,
     /// How HLS players are counted and admitted, whoever made the playlist.
     pub hls_sessions: HlsSessions,
+    /// WebRTC.
+    pub rtc: Rtc,
 }
 
 /// Players of a vhost.
@@ -397,6 +451,48 @@ pub struct HlsSessions {
     pub relative: bool,
     /// A session without requests for this long is over.
     pub timeout: Duration,
+}
+
+/// WebRTC of a vhost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rtc {
+    /// It is allowed.
+    pub enabled: bool,
+    /// Lost packets are asked for and sent again.
+    pub nack: bool,
+    /// Arrival times are fed back to publishers.
+    pub twcc: bool,
+    /// A session without a sign of life for this long is over; at least 1 s.
+    pub stun_timeout: Duration,
+    /// A client that believes to be controlled is told that it is not.
+    pub stun_strict_check: bool,
+    /// Who begins DTLS when the client leaves it to us.
+    pub dtls_role: DtlsRole,
+    /// Packets of this payload type are dropped, for tests; 0 drops none.
+    pub drop_for_pt: u8,
+    /// Other streams are offered, too.
+    pub rtmp_to_rtc: bool,
+    /// With their B-frames.
+    pub keep_bframe: bool,
+    /// With their H.264 SEI units.
+    pub keep_avc_nalu_sei: bool,
+    /// Bit/s of the sound made for that.
+    pub opus_bitrate: u32,
+    /// WebRTC streams are offered to all other players, too.
+    pub rtc_to_rtmp: bool,
+    /// Keyframes are asked for this often then.
+    pub pli_for_rtmp: Duration,
+    /// Bit/s of the sound made for that.
+    pub aac_bitrate: u32,
+}
+
+/// Our part in DTLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DtlsRole {
+    /// The client begins.
+    Passive,
+    /// We begin.
+    Active,
 }
 
 /// Name of the vhost that serves host names without a block of their own.

@@ -5,11 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use hub::{Broadcast, Hub, Publication, Rules, StreamKey};
-use media::{Frame, Kind as MediaKind, Tracks};
+use hub::{Bell, Broadcast, Hub, Publication, Rules, StreamKey};
+use media::{Frame, Kind as MediaKind, Remux, Stamped, Tracks};
 
 use crate::config::{Config, Vhost};
-use crate::session::{Cid, Entry, Kind, Roll, Seat, Session};
+use crate::session::{Cid, Client, Entry, Kind, Roll, Seat, Session};
+use crate::sound;
 
 /// Somebody wants to publish or play.
 pub struct Ask<'a> {
@@ -95,8 +96,9 @@ impl Gate {
     pub async fn publish(&self, ask: Ask<'_>) -> Result<Publishing, Refused> {
         let vhost = self.vhost(ask.vhost)?;
         let broadcast = self.open(&ask, &vhost)?;
-        let publication =
+        let mut publication =
             broadcast.publish().map_err(|hub::Busy| Refused::Busy(self.publisher(&broadcast)))?;
+        publication.convert_with(sound::converter(vhost.rtc.opus_bitrate, vhost.rtc.aac_bitrate));
         let seat = self.seat(&ask, &broadcast);
         let publishing = Publishing { publication, seat, vhost, roll: self.roll.clone() };
         self.watchers.iter().for_each(|watcher| watcher.published(&publishing));
@@ -116,6 +118,11 @@ impl Gate {
         let live = self.hub.live();
         let found = live.iter().find(|b| b.key().vhost == vhost.name && b.key().stream == stream)?;
         Some(found.key().app.clone())
+    }
+
+    /// The client that publishes this stream now.
+    pub fn publisher_of(&self, key: &StreamKey) -> Option<Arc<Client>> {
+        self.roll.publisher(key)
     }
 
     fn open(&self, ask: &Ask<'_>, vhost: &Vhost) -> Result<Arc<Broadcast>, Refused> {
@@ -139,9 +146,7 @@ impl Gate {
     }
 
     fn publisher(&self, broadcast: &Broadcast) -> Option<Cid> {
-        let streams = self.roll.streams();
-        let (stream, _) = streams.iter().find(|(s, _)| s.key == *broadcast.key())?;
-        stream.publisher().map(|(cid, _)| cid)
+        self.roll.publisher(broadcast.key()).map(|client| client.session.cid)
     }
 }
 
@@ -188,6 +193,31 @@ impl Publishing {
             self.seat.client().stream.frames.fetch_add(1, Relaxed);
         }
         self.publication.write(frame);
+    }
+
+    /// See [`Publication::feed_natively`].
+    pub fn feed_natively<R: Remux>(&mut self) {
+        self.publication.feed_natively::<R>();
+    }
+
+    /// See [`Publication::write_native`].
+    pub fn write_native<R: Remux>(&mut self, units: &mut Vec<Stamped<R::Unit>>) {
+        self.publication.write_native::<R>(units);
+    }
+
+    /// See [`Publication::on_want`].
+    pub fn on_want(&mut self, bell: Bell) {
+        self.publication.on_want(bell);
+    }
+
+    /// See [`Publication::frames_wanted`].
+    pub fn frames_wanted(&self) -> bool {
+        self.publication.frames_wanted()
+    }
+
+    /// See [`Publication::keyframe_wanted`].
+    pub fn keyframe_wanted(&self) -> bool {
+        self.publication.keyframe_wanted()
     }
 
     /// How many clients play it.

@@ -1,10 +1,11 @@
 //! What all HTTP ports share: the front that reads requests, the guard of the API, the headers that every answer has, what a
-//! request says about vhosts, and static files. Live streams and the API are guests here and live elsewhere.
+//! request says about vhosts, static files, and the pages inside the program. Live streams and the API are guests here and live elsewhere.
 
 pub mod files;
 pub mod front;
 pub mod guard;
 pub mod headers;
+pub mod pages;
 mod patience;
 pub mod request;
 

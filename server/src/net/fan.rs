@@ -94,7 +94,7 @@ impl<W: Wire> Fan<W> {
 }
 
 /// A fan of any kind, as the driver of a relay sees it.
-pub(super) trait AnyFan {
+pub trait AnyFan {
     /// Nobody rides.
     fn is_empty(&self) -> bool;
     /// Starts a round over these units.

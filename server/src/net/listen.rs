@@ -29,18 +29,7 @@ pub struct Listener {
 impl Listener {
     /// Takes the address. Without `ip`, all addresses of IPv6 and IPv4, or of IPv4 alone where there is no IPv6. Port 0 takes a free one.
     pub fn bind(ip: Option<IpAddr>, port: u16) -> io::Result<Self> {
-        let at = |ip| SocketAddr::new(ip, port);
-        let taken = match ip {
-            Some(ip) => Self::take(at(ip), false),
-            None => match Self::take(at(Ipv6Addr::UNSPECIFIED.into()), true) {
-                Err(e) if e.kind() != io::ErrorKind::AddrInUse => {
-                    Self::take(at(Ipv4Addr::UNSPECIFIED.into()), false)
-                }
-                taken => taken,
-            },
-        };
-        let wanted = ip.map_or_else(|| port.to_string(), |ip| at(ip).to_string());
-        taken.map_err(|e| io::Error::new(e.kind(), format!("cannot listen at {wanted}: {e}")))
+        take_meant(ip, port, Self::take)
     }
 
     fn take(mut address: SocketAddr, dual: bool) -> io::Result<Self> {
@@ -71,6 +60,25 @@ impl Listener {
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     }
+}
+
+/// Has `take` take the address that is meant. Without `ip` that is all addresses of IPv6, `true` for those of IPv4 as well, or those
+/// of IPv4 alone where there is no IPv6. An error says which address it was.
+pub(super) fn take_meant<T>(
+    ip: Option<IpAddr>,
+    port: u16,
+    take: impl Fn(SocketAddr, bool) -> io::Result<T>,
+) -> io::Result<T> {
+    let at = |ip| SocketAddr::new(ip, port);
+    let taken = match ip {
+        Some(ip) => take(at(ip), false),
+        None => match take(at(Ipv6Addr::UNSPECIFIED.into()), true) {
+            Err(e) if e.kind() != io::ErrorKind::AddrInUse => take(at(Ipv4Addr::UNSPECIFIED.into()), false),
+            taken => taken,
+        },
+    };
+    let wanted = ip.map_or_else(|| port.to_string(), |ip| at(ip).to_string());
+    taken.map_err(|e| io::Error::new(e.kind(), format!("cannot listen at {wanted}: {e}")))
 }
 
 fn socket(address: SocketAddr, dual: bool) -> io::Result<Socket> {

@@ -12,11 +12,12 @@ pub mod outbox;
 pub mod pace;
 pub mod relays;
 pub mod tls;
+pub mod udp;
 
 pub use conn::{Conn, Input};
 pub use core::{Core, Cores, Loads};
 pub use delivery::Delivery;
-pub use fan::{Fan, Wire};
+pub use fan::{AnyFan, Fan, Wire};
 pub use framing::Framing;
 pub use listen::{Door, Listener};
 pub use outbox::Outbox;

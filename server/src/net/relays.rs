@@ -48,11 +48,16 @@ pub struct Followed<U: Unit> {
 impl<U: Unit> Followed<U> {
     /// The fan for players whose connections carry units as `wire` does.
     pub fn fan<W: Wire<Unit = U>>(&self, wire: &W) -> Rc<Fan<W>> {
+        self.any_fan(|relay| Fan::new(relay, wire.clone()))
+    }
+
+    /// The fan of this type, for players that are not reached by a stream of bytes.
+    pub fn any_fan<F: AnyFan + 'static>(&self, make: impl FnOnce(Relay<U>) -> Rc<F>) -> Rc<F> {
         let mut fans = self.fans.borrow_mut();
         if let Some(found) = fans.iter().find_map(|fan| fan.clone().any().downcast().ok()) {
             return found;
         }
-        let fan = Fan::new(self.relay.clone(), wire.clone());
+        let fan = make(self.relay.clone());
         fans.push(fan.clone());
         fan
     }

@@ -4,3 +4,4 @@
 pub mod hls;
 pub mod http_live;
 pub mod rtmp;
+pub mod webrtc;

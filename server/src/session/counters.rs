@@ -1,16 +1,31 @@
-//! Byte counters, and bit rates over the last complete 30 seconds.
+//! Byte counters, bit rates over the last complete 30 seconds, and how packets arrive.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use media::Micros;
 use parking_lot::Mutex;
 
-/// Bytes in and out, media units skipped for slowness.
+/// Bytes in and out, media units skipped for slowness; and how packets arrive, where the protocol tells.
 #[derive(Debug, Default)]
 pub struct Counters {
     received: AtomicU64,
     sent: AtomicU64,
     skipped: AtomicU64,
+    reception: Mutex<Option<Reception>>,
+}
+
+/// How the packets of a client arrive: a publisher's at the server, those for a player at the player.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reception {
+    /// The share of packets lost lately, 0 to 1.
+    pub loss: f64,
+    /// Packets lost since the start.
+    pub lost: i32,
+    /// Interarrival jitter.
+    pub jitter: Micros,
+    /// The last round trip measured.
+    pub round_trip: Option<Micros>,
 }
 
 impl Counters {
@@ -27,6 +42,23 @@ impl Counters {
     /// Counts units that a slow player missed.
     pub fn add_skipped(&self, units: u64) {
         self.skipped.fetch_add(units, Relaxed);
+    }
+
+    /// Tells how packets arrive; a round trip that is not told stays as it was.
+    pub fn set_reception(&self, reception: Reception) {
+        let mut kept = self.reception.lock();
+        let round_trip = reception.round_trip.or(kept.and_then(|kept| kept.round_trip));
+        *kept = Some(Reception { round_trip, ..reception });
+    }
+
+    /// Tells the round trip alone.
+    pub fn set_round_trip(&self, round_trip: Micros) {
+        self.reception.lock().get_or_insert_default().round_trip = Some(round_trip);
+    }
+
+    /// How packets arrive; `None` where nobody tells.
+    pub fn reception(&self) -> Option<Reception> {
+        *self.reception.lock()
     }
 
     /// Bytes read.

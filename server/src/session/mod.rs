@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub use counters::{Counters, Kbps, Rate};
+pub use counters::{Counters, Kbps, Rate, Reception};
 pub use roll::{Client, Entry, Roll, Seat, Stream, Totals, Vhost};
 pub use status::tell as tell_status;
 
@@ -81,12 +81,16 @@ pub enum Kind {
     FlvPlay,
     /// Plays HLS.
     HlsPlay,
+    /// Plays over WebRTC.
+    RtcPlay,
     /// Publishes over RTMP as FMLE does (`releaseStream`, `FCPublish`, …): OBS, FFmpeg and most others.
     FmlePublish,
     /// Publishes over RTMP as Flash does (`createStream`, `publish`).
     FlashPublish,
     /// Publishes over RTMP as Haivision encoders do.
     HaivisionPublish,
+    /// Publishes over WebRTC.
+    RtcPublish,
 }
 
 impl Kind {
@@ -96,15 +100,17 @@ impl Kind {
             Self::RtmpPlay => "rtmp-play",
             Self::FlvPlay => "flv-play",
             Self::HlsPlay => "hls-play",
+            Self::RtcPlay => "rtc-play",
             Self::FmlePublish => "fmle-publish",
             Self::FlashPublish => "flash-publish",
             Self::HaivisionPublish => "haivision-publish",
+            Self::RtcPublish => "rtc-publish",
         }
     }
 
     /// It publishes.
     pub fn is_publish(self) -> bool {
-        matches!(self, Self::FmlePublish | Self::FlashPublish | Self::HaivisionPublish)
+        matches!(self, Self::FmlePublish | Self::FlashPublish | Self::HaivisionPublish | Self::RtcPublish)
     }
 }
 

@@ -253,6 +253,13 @@ impl Roll {
         self.lists.lock().clients.get(&cid).cloned()
     }
 
+    /// The client that publishes the stream of this key now.
+    pub fn publisher(&self, key: &StreamKey) -> Option<Arc<Client>> {
+        let lists = self.lists.lock();
+        let (cid, active) = lists.streams.get(key)?.publisher()?;
+        lists.clients.get(&cid).filter(|_| active).cloned()
+    }
+
     /// All streams with their figures, by id.
     pub fn streams(&self) -> Vec<(Arc<Stream>, Totals)> {
         let lists = self.lists.lock();

@@ -18,6 +18,8 @@ fn mark(kind: Kind) -> &'static str {
         Kind::RtmpPlay => "-> PLA",
         Kind::FlvPlay => "-> HTS",
         Kind::HlsPlay => "-> HLS",
+        Kind::RtcPlay => "-> RTC",
+        Kind::RtcPublish => "<- RTC",
     }
 }
 

@@ -45,4 +45,5 @@ mod ts;
 mod vhosts;
 mod viewer;
 mod watching;
+mod webrtc;
 mod websockets;

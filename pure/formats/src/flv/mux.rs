@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use media::codec::{Codec, mp3};
-use media::{Dialect, Frame, Kind, Place, Remux, Stamped, Track, TrackId, Tracks};
+use media::{Dialect, Frame, Kind, Place, Remux, Sound, Stamped, Track, TrackId, Tracks};
 
 use super::coding::Coding;
 use super::enhanced::{self, CODED_FRAMES, SEQUENCE_START, VIDEO_CODED_FRAMES_X};
@@ -79,6 +79,11 @@ impl Remux for Mux {
 
     fn frame(&mut self, frame: &Frame, out: &mut Vec<Stamped<Tag>>) {
         out.extend(self.media(frame));
+    }
+
+    /// FLV can carry Opus by enhanced RTMP, but ordinary players cannot play that.
+    fn sound(&self) -> Sound {
+        Sound::Aac
     }
 }
 

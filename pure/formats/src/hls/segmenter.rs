@@ -2,7 +2,7 @@
 //! places.
 
 use bytes::Bytes;
-use media::{Frame, Kind, Micros, Place, Remux, Stamped, TrackId, Tracks};
+use media::{Frame, Kind, Micros, Place, Remux, Sound, Stamped, TrackId, Tracks};
 
 use super::cutter::VOID;
 use super::samples::Samples;
@@ -233,6 +233,10 @@ impl Remux for Segmenter {
             self.widen(out);
         }
         self.take(frame, ready, out);
+    }
+
+    fn sound(&self) -> Sound {
+        Sound::Aac
     }
 }
 

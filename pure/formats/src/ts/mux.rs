@@ -1,7 +1,7 @@
 //! The form that live players of TS share: one burst of packets per frame, and the tables wherever a player may start.
 
 use bytes::Bytes;
-use media::{Frame, Kind, Micros, Place, Remux, Stamped, Tracks};
+use media::{Frame, Kind, Micros, Place, Remux, Sound, Stamped, Tracks};
 
 use super::{Packer, PackerOptions, Ready};
 use crate::entry::Entry;
@@ -167,6 +167,10 @@ impl Remux for Mux {
         if settled {
             self.release(out);
         }
+    }
+
+    fn sound(&self) -> Sound {
+        Sound::Aac
     }
 }
 

@@ -104,7 +104,8 @@ pub struct Fingerprint {
     value: Vec<u8>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Hash {
     Sha1,
     Sha256,
@@ -143,6 +144,13 @@ impl Fingerprint {
         (value.len() == hash.algorithm().output_len()).then_some(Self { hash, value })
     }
 
+    /// Whether what a peer tells speaks for this certificate: one of those with the strongest hash among them must be right, so
+    /// that a weak one beside them makes nothing easier (RFC 8122 §5.1).
+    pub fn vouch(told: &[Self], der: &[u8]) -> bool {
+        let strongest = told.iter().map(|fingerprint| fingerprint.hash).max();
+        told.iter().any(|fingerprint| Some(fingerprint.hash) == strongest && fingerprint.matches(der))
+    }
+
     /// Whether it is the fingerprint of this certificate.
     pub fn matches(&self, der: &[u8]) -> bool {
         digest::digest(self.hash.algorithm(), der).as_ref() == self.value
@@ -170,6 +178,7 @@ pub(super) struct PublicKey<'a> {
 enum PublicKeyKind {
     P256,
     P384,
+    Ed25519,
     Rsa,
 }
 
@@ -183,6 +192,7 @@ mod tag {
 
 const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 const PRIME256V1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const SECP384R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 
@@ -204,6 +214,7 @@ impl<'a> PublicKey<'a> {
         let mut algorithm = Der(info.take(tag::SEQUENCE)?);
         let kind = match algorithm.take(tag::OID)? {
             RSA_ENCRYPTION => PublicKeyKind::Rsa,
+            ED25519 => PublicKeyKind::Ed25519,
             EC_PUBLIC_KEY => match algorithm.take(tag::OID)? {
                 PRIME256V1 => PublicKeyKind::P256,
                 SECP384R1 => PublicKeyKind::P384,
@@ -219,12 +230,13 @@ impl<'a> PublicKey<'a> {
 
     /// Whether the owner of the key has signed the message by this scheme.
     pub(super) fn verify(&self, scheme: u16, message: &[u8], signed: &[u8]) -> bool {
-        use PublicKeyKind::{P256, P384, Rsa};
+        use PublicKeyKind::{Ed25519, P256, P384, Rsa};
         let algorithm: &dyn signature::VerificationAlgorithm = match (self.kind, scheme) {
             (P256, scheme::ECDSA_SHA256) => &signature::ECDSA_P256_SHA256_ASN1,
             (P256, scheme::ECDSA_SHA384) => &signature::ECDSA_P256_SHA384_ASN1,
             (P384, scheme::ECDSA_SHA256) => &signature::ECDSA_P384_SHA256_ASN1,
             (P384, scheme::ECDSA_SHA384) => &signature::ECDSA_P384_SHA384_ASN1,
+            (Ed25519, scheme::ED25519) => &signature::ED25519,
             // SRS and other old peers have RSA keys of 1,024 bits; SDP vouches for the certificate, not its strength.
             (Rsa, scheme::RSA_SHA256) => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
             (Rsa, scheme::RSA_SHA384) => &signature::RSA_PKCS1_2048_8192_SHA384,
@@ -290,6 +302,20 @@ mod tests {
         assert_eq!((text.len(), text.get(..8)), (8 + 32 * 3 - 1, Some("sha-256 ")));
         let read = Fingerprint::parse(&text.to_ascii_lowercase()).unwrap();
         assert!(read.matches(certificate.der()) && !read.matches(&certificate.der()[1..]));
+        let weak = Fingerprint {
+            hash: Hash::Sha1,
+            value: digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, certificate.der()).as_ref().to_vec(),
+        };
+        let wrong = Fingerprint { hash: Hash::Sha256, value: vec![0; 32] };
+        for (told, vouches) in [
+            (&[][..], false),
+            (&[read.clone(), wrong.clone()], true),
+            (std::slice::from_ref(&weak), true),
+            (&[weak.clone(), read], true),
+            (&[weak.clone(), wrong], false),
+        ] {
+            assert_eq!(Fingerprint::vouch(told, certificate.der()), vouches, "{told:?}");
+        }
         let sha1 = "SHA-1 A9:99:3E:36:47:06:81:6A:BA:3E:25:71:78:50:C2:6C:9C:D0:D8:9D";
         assert!(Fingerprint::parse(sha1).unwrap().matches(b"abc"));
         for bad in ["", "sha-256", "md5 00", "sha-1 A9:99", &sha1.replace("A9", "+9"), &sha1.replace(':', "")]

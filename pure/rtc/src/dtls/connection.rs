@@ -13,7 +13,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::assembly::{Assembly, Fragment, Whole};
 use super::certificate::PublicKey;
 use super::message::{
-    self, ClientHello, Extensions, ServerHello, ServerKeyExchange, group, kind, scheme, suite,
+    self, ClientHello, Extensions, ServerHello, ServerKeyExchange, VERSION, group, kind, scheme, suite,
 };
 use super::record::{self, Keys, Record, content};
 use super::secrets::Secrets;
@@ -28,6 +28,8 @@ const REPEAT_PAUSE: Micros = Micros::from_millis(20);
 const MAX_RESEND_AFTER: Micros = Micros::from_secs(3);
 /// Encrypted records that overtake the messages from which their keys come.
 const MAX_EARLY: usize = 4;
+/// The longest of them, in bytes: `Finished` takes 61.
+const MAX_EARLY_LENGTH: usize = 256;
 const HANDSHAKE_HEADER: usize = 12;
 /// A fragment shorter than this is not worth its header.
 const MIN_FRAGMENT: usize = 64;
@@ -45,6 +47,7 @@ mod alert {
     pub(super) const ILLEGAL_PARAMETER: u8 = 47;
     pub(super) const DECODE_ERROR: u8 = 50;
     pub(super) const DECRYPT_ERROR: u8 = 51;
+    pub(super) const PROTOCOL_VERSION: u8 = 70;
     pub(super) const INTERNAL_ERROR: u8 = 80;
 }
 
@@ -157,12 +160,14 @@ impl Connection {
 
     fn greet(&mut self, now: Micros) -> Result<(), Fault> {
         let hello = ClientHello {
+            version: VERSION,
             random: random()?,
             cookie: Vec::new(),
             suites: vec![suite::ECDHE_ECDSA_AES_128_GCM_SHA256, suite::ECDHE_RSA_AES_128_GCM_SHA256],
             extensions: Extensions {
                 groups: Some(group::ALL.to_vec()),
                 schemes: Some(scheme::ALL.to_vec()),
+                versions: None,
                 srtp: self.options.profiles.iter().map(|profile| profile.id()).collect(),
                 extended_master_secret: true,
                 renegotiation: true,
@@ -270,6 +275,9 @@ impl Connection {
 
     fn client_hello(&mut self, now: Micros, body: &[u8]) -> Result<Phase, Fault> {
         let hello = ClientHello::read(body).map_err(TRUNCATED)?;
+        if !hello.takes_our_version() {
+            return Err(Fault(alert::PROTOCOL_VERSION, "the peer does not take DTLS 1.2"));
+        }
         let certificate = self.options.certificate.clone();
         let suite = match certificate.is_rsa() {
             true => suite::ECDHE_RSA_AES_128_GCM_SHA256,
@@ -296,11 +304,13 @@ impl Connection {
         let signed = signed_parameters(&exchange.randoms, group, &public);
         let signature = certificate.sign(scheme, &signed).ok_or(NO_SIGNATURE)?;
         let answer = ServerHello {
+            version: VERSION,
             random: exchange.randoms.1,
             suite,
             extensions: Extensions {
                 groups: None,
                 schemes: None,
+                versions: None,
                 srtp: self.profile.map(Profile::id).into_iter().collect(),
                 extended_master_secret: exchange.extended_master_secret,
                 renegotiation: hello.extensions.renegotiation,
@@ -337,6 +347,9 @@ impl Connection {
 
     fn server_hello(&mut self, hello: &ClientHello, body: &[u8]) -> Result<Phase, Fault> {
         let answer = ServerHello::read(body).map_err(TRUNCATED)?;
+        if answer.version != VERSION {
+            return Err(Fault(alert::PROTOCOL_VERSION, "the peer does not take DTLS 1.2"));
+        }
         if !hello.suites.contains(&answer.suite) {
             return Err(Fault(alert::ILLEGAL_PARAMETER, "a cipher suite that was not offered"));
         }
@@ -566,10 +579,15 @@ impl Connection {
         let mut repeated = false;
         while reader.left() > 0 && !self.is_closed() {
             let at = reader.position();
-            let record = Record::read(&mut reader).ok_or(Error::Dtls("a datagram that holds no record"))?;
+            let record = match Record::read(&mut reader) {
+                Some(record) => record,
+                None if at == 0 => return Err(Error::Dtls("a datagram that holds no record")),
+                // What came before it counts.
+                None => break,
+            };
             if record.epoch == 1 && self.keys.is_none() {
                 let raw = datagram.get(at..reader.position()).unwrap_or_default();
-                if self.early.len() < MAX_EARLY {
+                if self.early.len() < MAX_EARLY && raw.len() <= MAX_EARLY_LENGTH {
                     self.early.push(raw.to_vec());
                 }
                 continue;
@@ -687,3 +705,6 @@ fn read_fragment<'a>(reader: &mut ByteReader<'a>, epoch: u16) -> Result<Fragment
     let piece = reader.u24()? as usize;
     Ok(Fragment { kind, sequence, length, offset, data: reader.take(piece)?, epoch })
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,13 +25,15 @@ pub(super) mod scheme {
     pub(in super::super) const RSA_SHA384: u16 = 0x0501;
     pub(in super::super) const ECDSA_SHA384: u16 = 0x0503;
     pub(in super::super) const RSA_SHA512: u16 = 0x0601;
+    pub(in super::super) const ED25519: u16 = 0x0807;
     pub(in super::super) const RSA_PSS_SHA256: u16 = 0x0804;
     pub(in super::super) const RSA_PSS_SHA384: u16 = 0x0805;
     pub(in super::super) const RSA_PSS_SHA512: u16 = 0x0806;
     /// What we can verify.
-    pub(in super::super) const ALL: [u16; 8] = [
+    pub(in super::super) const ALL: [u16; 9] = [
         ECDSA_SHA256,
         ECDSA_SHA384,
+        ED25519,
         RSA_PSS_SHA256,
         RSA_SHA256,
         RSA_PSS_SHA384,
@@ -63,10 +65,12 @@ mod extension {
     pub(super) const SIGNATURE_ALGORITHMS: u16 = 13;
     pub(super) const USE_SRTP: u16 = 14;
     pub(super) const EXTENDED_MASTER_SECRET: u16 = 23;
+    pub(super) const SUPPORTED_VERSIONS: u16 = 43;
     pub(super) const RENEGOTIATION_INFO: u16 = 0xff01;
 }
 
-const VERSION: [u8; 2] = [0xfe, 0xfd];
+/// DTLS 1.2. The newer a version, the less its number: 1.0 is 0xfeff, 1.3 is 0xfefc.
+pub(super) const VERSION: u16 = 0xfefd;
 const UNCOMPRESSED: u8 = 0;
 const NAMED_CURVE: u8 = 3;
 const CERTIFICATE_TYPES: [u8; 2] = [64, 1];
@@ -76,6 +80,8 @@ const CERTIFICATE_TYPES: [u8; 2] = [64, 1];
 pub(super) struct Extensions {
     pub(super) groups: Option<Vec<u16>>,
     pub(super) schemes: Option<Vec<u16>>,
+    /// Versions, of clients that know of 1.3 (RFC 8446 §4.2.1). We write none.
+    pub(super) versions: Option<Vec<u16>>,
     /// SRTP profiles; the server tells one.
     pub(super) srtp: Vec<u16>,
     pub(super) extended_master_secret: bool,
@@ -86,6 +92,7 @@ pub(super) struct Extensions {
 /// `ClientHello`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ClientHello {
+    pub(super) version: u16,
     pub(super) random: [u8; 32],
     pub(super) cookie: Vec<u8>,
     pub(super) suites: Vec<u16>,
@@ -95,6 +102,7 @@ pub(super) struct ClientHello {
 /// `ServerHello`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ServerHello {
+    pub(super) version: u16,
     pub(super) random: [u8; 32],
     pub(super) suite: u16,
     pub(super) extensions: Extensions,
@@ -112,7 +120,7 @@ pub(super) struct ServerKeyExchange {
 impl ClientHello {
     pub(super) fn read(body: &[u8]) -> Result<Self, Truncated> {
         let mut reader = ByteReader::new(body);
-        reader.take(2)?;
+        let version = reader.u16()?;
         let random = random(&mut reader)?;
         vector8(&mut reader)?;
         let cookie = vector8(&mut reader)?.to_vec();
@@ -120,11 +128,19 @@ impl ClientHello {
         vector8(&mut reader)?;
         let mut extensions = Extensions::read(&mut reader)?;
         extensions.renegotiation |= suites.contains(&suite::RENEGOTIATION);
-        Ok(Self { random, cookie, suites, extensions })
+        Ok(Self { version, random, cookie, suites, extensions })
+    }
+
+    /// Whether DTLS 1.2 is fine with the client.
+    pub(super) fn takes_our_version(&self) -> bool {
+        match &self.extensions.versions {
+            Some(versions) => versions.contains(&VERSION),
+            None => self.version >> 8 == VERSION >> 8 && self.version <= VERSION,
+        }
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
-        let mut out = VERSION.to_vec();
+        let mut out = self.version.to_be_bytes().to_vec();
         out.extend_from_slice(&self.random);
         out.push(0);
         block::<1>(&mut out, |out| out.extend_from_slice(&self.cookie));
@@ -139,16 +155,16 @@ impl ClientHello {
 impl ServerHello {
     pub(super) fn read(body: &[u8]) -> Result<Self, Truncated> {
         let mut reader = ByteReader::new(body);
-        reader.take(2)?;
+        let version = reader.u16()?;
         let random = random(&mut reader)?;
         vector8(&mut reader)?;
         let suite = reader.u16()?;
         reader.u8()?;
-        Ok(Self { random, suite, extensions: Extensions::read(&mut reader)? })
+        Ok(Self { version, random, suite, extensions: Extensions::read(&mut reader)? })
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
-        let mut out = VERSION.to_vec();
+        let mut out = self.version.to_be_bytes().to_vec();
         out.extend_from_slice(&self.random);
         out.push(0);
         put(&mut out, &[self.suite]);
@@ -171,6 +187,7 @@ impl Extensions {
             match kind {
                 extension::SUPPORTED_GROUPS => extensions.groups = Some(numbers(vector16(&mut value)?)),
                 extension::SIGNATURE_ALGORITHMS => extensions.schemes = Some(numbers(vector16(&mut value)?)),
+                extension::SUPPORTED_VERSIONS => extensions.versions = Some(numbers(vector8(&mut value)?)),
                 extension::USE_SRTP => extensions.srtp = numbers(vector16(&mut value)?),
                 extension::EXTENDED_MASTER_SECRET => extensions.extended_master_secret = true,
                 extension::RENEGOTIATION_INFO => extensions.renegotiation = true,
@@ -360,13 +377,15 @@ mod tests {
                              groups in proptest::collection::vec(any::<u16>(), 0..5), flags: [bool; 3], profile: u16) {
             let [extended_master_secret, renegotiation, point_formats] = flags;
             let extensions = Extensions {
-                groups: Some(groups.clone()), schemes: Some(scheme::ALL.to_vec()), srtp: vec![profile, 1],
+                groups: Some(groups.clone()), schemes: Some(scheme::ALL.to_vec()), versions: None,
+                srtp: vec![profile, 1],
                 extended_master_secret, renegotiation, point_formats,
             };
-            let hello = ClientHello { random, cookie, suites: vec![1, 2, 3], extensions: extensions.clone() };
+            let version = VERSION;
+            let hello = ClientHello { version, random, cookie, suites: vec![1, 2, 3], extensions: extensions.clone() };
             prop_assert_eq!(ClientHello::read(&hello.write()), Ok(hello));
             let extensions = Extensions { groups: None, schemes: None, ..extensions };
-            let hello = ServerHello { random, suite: 5, extensions };
+            let hello = ServerHello { version, random, suite: 5, extensions };
             prop_assert_eq!(ServerHello::read(&hello.write()), Ok(hello));
             let exchange = ServerKeyExchange { group: 29, public: random.to_vec(), scheme: 1, signature: vec![7; 300] };
             prop_assert_eq!(ServerKeyExchange::read(&exchange.write()), Some(exchange));

@@ -40,23 +40,27 @@ impl Cipher {
         })
     }
 
+    /// Seals the packet that begins at `start` and ends with the buffer.
     pub(super) fn seal_rtp(
         &self,
-        packet: &mut Vec<u8>,
+        buffer: &mut Vec<u8>,
+        start: usize,
         header: usize,
         ssrc: u32,
         index: u64,
     ) -> Result<(), Error> {
+        const BAD: Error = Error::Packet("RTP");
+        let packet = buffer.get_mut(start..).ok_or(BAD)?;
+        let (header, payload) = packet.split_at_mut_checked(header).ok_or(BAD)?;
         match self {
             Self::Gcm { rtp, .. } => {
-                let (header, payload) = packet.split_at_mut_checked(header).ok_or(Error::Packet("RTP"))?;
                 let tag = rtp.seal(rtp.nonce(ssrc, index), header, payload)?;
-                packet.extend_from_slice(&tag);
+                buffer.extend_from_slice(&tag);
             }
             Self::Cm { rtp, tag, .. } => {
-                rtp.crypt(packet.get_mut(header..).ok_or(Error::Packet("RTP"))?, ssrc, index);
+                rtp.crypt(payload, ssrc, index);
                 let mac = rtp.authenticate(packet, &roc(index).to_be_bytes());
-                packet.extend_from_slice(mac.get(..*tag).unwrap_or_default());
+                buffer.extend_from_slice(mac.get(..*tag).unwrap_or_default());
             }
         }
         Ok(())

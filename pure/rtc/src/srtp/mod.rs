@@ -108,7 +108,15 @@ impl Sender {
     ///
     /// Errors: [`Error::Packet`], [`Error::TooManyStreams`], [`Error::WornOut`].
     pub fn protect_rtp(&mut self, packet: &mut Vec<u8>) -> Result<(), Error> {
-        let header = Header::of(packet)?;
+        self.protect_rtp_at(packet, 0)
+    }
+
+    /// Protects the RTP packet that begins at `start` and ends with the buffer, so that the packets of many players can be laid one
+    /// behind the other. What stands before it is not touched.
+    ///
+    /// Errors: as of [`protect_rtp`](Self::protect_rtp); the buffer is as long as before.
+    pub fn protect_rtp_at(&mut self, buffer: &mut Vec<u8>, start: usize) -> Result<(), Error> {
+        let header = Header::of(buffer.get(start..).unwrap_or_default())?;
         let full = self.streams.len() >= MAX_STREAMS;
         let index = match self.streams.iter_mut().find(|stream| stream.ssrc == header.ssrc) {
             Some(stream) => {
@@ -126,7 +134,7 @@ impl Sender {
         if index > MAX_INDEX {
             return Err(Error::WornOut);
         }
-        self.cipher.seal_rtp(packet, header.length, header.ssrc, index)
+        self.cipher.seal_rtp(buffer, start, header.length, header.ssrc, index)
     }
 
     /// Protects a compound RTCP packet in place; it grows by at most [`MAX_OVERHEAD`].

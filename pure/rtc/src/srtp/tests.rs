@@ -68,6 +68,32 @@ mod packets {
     }
 
     #[test]
+    fn packets_of_many_lie_one_behind_the_other() {
+        for profile in Profile::ALL {
+            let (mut alone, mut receiver) = ends(profile);
+            let (mut sender, _) = ends(profile);
+            let mut arena = b"something else".to_vec();
+            let mut expected = arena.clone();
+            for n in 0..20 {
+                let plain = packet(n % 3, n as u16, n as usize * 7);
+                let start = arena.len();
+                arena.extend_from_slice(&plain);
+                sender.protect_rtp_at(&mut arena, start).unwrap();
+                let mut sealed = plain.clone();
+                alone.protect_rtp(&mut sealed).unwrap();
+                expected.extend_from_slice(&sealed);
+                receiver.open_rtp(&mut sealed).unwrap();
+                assert_eq!(sealed, plain);
+            }
+            assert_eq!(arena, expected);
+            for start in [arena.len() - 11, arena.len(), arena.len() + 1] {
+                assert_eq!(sender.protect_rtp_at(&mut arena, start), Err(Error::Packet("RTP")));
+            }
+            assert_eq!(arena, expected);
+        }
+    }
+
+    #[test]
     fn rolls_over_and_keeps_apart() {
         for profile in Profile::ALL {
             let (mut sender, mut receiver) = ends(profile);

@@ -102,7 +102,7 @@ impl Receiver {
         let newest = self.figures.is_none_or(|figures| sequence > figures.highest);
         let ticks =
             if newest { self.ticks.unwrap(packet.timestamp) } else { self.ticks.peek(packet.timestamp) };
-        self.count(now, sequence, packet.timestamp, newest);
+        self.count(now, sequence, packet.timestamp, newest, self.is_new(sequence));
         self.missing.came(sequence);
         let Some(step) = sequence.checked_sub(self.next) else { return false };
         let step = usize::try_from(step).unwrap_or(usize::MAX);
@@ -151,7 +151,14 @@ impl Receiver {
         Some(sequence_full)
     }
 
-    fn count(&mut self, now: Micros, sequence: u64, timestamp: u32, newest: bool) {
+    /// It has not come before, and is not too late.
+    fn is_new(&self, sequence: u64) -> bool {
+        let at = sequence.checked_sub(self.next).and_then(|step| usize::try_from(step).ok());
+        at.is_some_and(|at| self.slots.get(at).is_none_or(Option::is_none))
+    }
+
+    /// Senders probe the network with packets that were sent before: those do not count, or they would hide what is lost.
+    fn count(&mut self, now: Micros, sequence: u64, timestamp: u32, newest: bool, new: bool) {
         let arrival = to_ticks(now, self.options.rate);
         let transit = i64::from((arrival as u32).wrapping_sub(timestamp));
         let figures = self.figures.get_or_insert(Figures {
@@ -162,7 +169,7 @@ impl Receiver {
             transit,
             jitter: 0,
         });
-        figures.received += 1;
+        figures.received += u64::from(new);
         if newest {
             let gap = figures.highest + 1..sequence;
             if self.options.ask {

@@ -198,3 +198,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_comes_twice_does_not_hide_what_is_lost() {
+    let mut r = Receiver::new(7, ReceiverOptions::default());
+    let came = [1, 2, 4, 5, 2, 5, 5].map(|sequence| give(&mut r, ms(0), sequence, 0));
+    assert_eq!(came, [true, true, true, true, false, false, false]);
+    assert_eq!(take(&mut r, ms(0)), [1, 2]);
+    assert!(!give(&mut r, ms(0), 1, 0), "it was given out");
+    assert_eq!(r.report(ms(0)).map(|report| report.lost), Some(1));
+}

@@ -1,6 +1,7 @@
 //! Files on the HTTP port: the folders of vhosts (`http_static`), and `http_server.dir` for everything else. Which folder a
 //! request means, what may be opened in it, and how it is answered belongs here. Bytes, conditions and ranges are tower-http's
-//! work; live streams and playlists with sessions are not files.
+//! work; live streams and playlists with sessions are not files. What `http_server.dir` has not, the pages inside the program
+//! may have.
 
 mod content;
 mod folder;
@@ -29,7 +30,7 @@ use tracing::warn;
 
 use crate::config::Config;
 use crate::gate::Gate;
-use crate::http::request;
+use crate::http::{pages, request};
 
 use content::Content;
 use folder::Found;
@@ -53,6 +54,8 @@ enum Refused {
     Method,
     #[error("there is no stream and no file here")]
     Absent,
+    #[error("the pages are not in this program (`make build` puts them there, with Node.js)")]
+    Unbuilt,
     /// It is asked for as if it were a file.
     #[error("the address of this folder is {0}")]
     Folder(String),
@@ -77,7 +80,7 @@ impl Files {
         Router::new().fallback(serve).with_state(self.clone())
     }
 
-    /// Answers `/console/` by the folder of this name in `http_server.dir`, for the port of the API; nothing without `http_server`.
+    /// Answers `/console/` by the folder of this name in `http_server.dir`, or by that in the program, for the port of the API; nothing without `http_server`.
     pub fn console_router(&self) -> Router {
         if self.0.mounts.root().is_none() {
             return Router::new();
@@ -109,6 +112,7 @@ impl Files {
             Err(Refused::Absent) if mount.is_root && names.is_empty() => {
                 Ok(self.0.page.show(&asked, request::host(request)))
             }
+            Err(Refused::Absent) if mount.is_root => Self::serve_page(&names, request),
             found => Ok(found?.answer(request).await),
         }
     }
@@ -116,7 +120,22 @@ impl Files {
     async fn serve_console(&self, request: &Request<()>) -> Result<Response, Refused> {
         let names = Names::read(request.uri().path()).ok_or(Refused::Absent)?;
         let root = self.0.mounts.root().ok_or(Refused::Absent)?;
-        Ok(find(&root.dir, &names, &names, request).await?.answer(request).await)
+        match find(&root.dir, &names, &names, request).await {
+            Err(Refused::Absent) => Self::serve_page(&names, request),
+            found => Ok(found?.answer(request).await),
+        }
+    }
+
+    /// What the program has itself, where the operator has put nothing.
+    fn serve_page(names: &Names, request: &Request<()>) -> Result<Response, Refused> {
+        let path: Option<Vec<_>> = names.iter().map(|name| name.to_str()).collect();
+        let path = path.ok_or(Refused::Absent)?.join("/");
+        match pages::find(&if names.is_folder { path + "/" } else { path }) {
+            pages::Found::Page(page) => Ok(page.answer(request)),
+            pages::Found::Folder => Err(Refused::Folder(names.folder_url())),
+            pages::Found::Unbuilt => Err(Refused::Unbuilt),
+            pages::Found::Neither => Err(Refused::Absent),
+        }
     }
 }
 
@@ -172,7 +191,7 @@ impl Refused {
             Self::Method => {
                 (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], text).into_response()
             }
-            Self::Absent => (StatusCode::NOT_FOUND, text).into_response(),
+            Self::Absent | Self::Unbuilt => (StatusCode::NOT_FOUND, text).into_response(),
             Self::Folder(url) => redirect(url, uri.query()),
             Self::Beyond(size) => {
                 let range = [(header::CONTENT_RANGE, format!("bytes */{size}"))];

@@ -516,6 +516,29 @@ async fn a_page_of_our_own_until_there_is_one() {
 }
 
 #[tokio::test]
+async fn pages_of_the_program_until_there_are_others() {
+    let site = Site::with("vhost a.com { http_static { enabled on; dir DIR/other; } }");
+    let (status, text) = site.read("/players/srs_player.html?autostart=true").await;
+    assert_eq!(status, 200);
+    assert!(text.contains("the player inside"), "{text}");
+    let answer = site.get("/players?a=b").await;
+    assert_eq!((answer.status, answer.header("location")), (302, "/players/?a=b"));
+    assert_eq!(site.get("/players/").await.status, 200);
+    for absent in
+        ["/players/none.html", "/players/srs_player.html.gz", "/players/%2e%2e/mod.rs", "/players/%ff"]
+    {
+        assert_eq!(site.get(absent).await.status, 404, "{absent}");
+    }
+    assert_eq!(site.ask("POST", "/players/srs_player.html", &[]).await.status, 405);
+    let of_vhost = site.ask("GET", "/players/srs_player.html", &[("host", "a.com")]).await;
+    assert_eq!(of_vhost.status, 404, "the folder of a vhost is all that it has");
+
+    site.write("html/players/srs_player.html", "the operator's");
+    assert_eq!(site.read("/players/srs_player.html").await, ok("the operator's"));
+    assert_eq!(site.get("/players/").await.status, 200, "the rest stays");
+}
+
+#[tokio::test]
 async fn folders_of_vhosts() {
     let site = Site::with(
         "vhost __defaultVhost__ { http_static { enabled on; mount [vhost]/vod; dir DIR/other; } }

@@ -1,0 +1,63 @@
+//! WebRTC: offers come by HTTP and are admitted by the gate; media comes and goes on one UDP port that all cores share, or over TCP.
+//!
+//! A session belongs to the core that gets its first connectivity check. What other cores get of it, they hand over.
+
+mod audience;
+mod candidates;
+pub mod floor;
+pub mod lobby;
+mod peer;
+mod player;
+mod publisher;
+pub mod signalling;
+pub mod tcp;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tracing::warn;
+
+pub use candidates::Ports;
+pub use floor::{Floor, Message};
+use lobby::Lobby;
+
+use crate::log;
+
+/// What all cores share.
+pub struct Service {
+    /// Sessions by name.
+    pub lobby: Arc<Lobby>,
+    /// How a core is told something, by its index.
+    inboxes: Vec<mpsc::Sender<Message>>,
+    /// Where opened packets are copied to.
+    black_hole: Option<SocketAddr>,
+}
+
+impl Service {
+    /// For so many cores; with what each of them is told by the others.
+    pub fn new(
+        lobby: Arc<Lobby>,
+        cores: usize,
+        black_hole: Option<SocketAddr>,
+    ) -> (Self, Vec<mpsc::Receiver<Message>>) {
+        let (inboxes, receivers) = (0..cores).map(|_| mpsc::channel(floor::INBOX)).unzip();
+        (Self { lobby, inboxes, black_hole }, receivers)
+    }
+}
+
+/// Takes out guests who never came. Runs for ever.
+pub async fn sweep(lobby: Arc<Lobby>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for known in lobby.sweep(Instant::now()) {
+            log::span(known.session.cid).in_scope(|| {
+                warn!(
+                    "no connectivity check came in time; is the UDP port open? peer={}",
+                    known.session.peer
+                );
+            });
+        }
+    }
+}

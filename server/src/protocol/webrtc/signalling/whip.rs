@@ -1,0 +1,151 @@
+//! WHIP (RFC 9725) and WHEP: offer and answer as they are, the session as a resource.
+//!
+//! Our answer has all candidates, and we send no checks, so that the candidates of a PATCH change nothing.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rtc::sdp::Purpose;
+use tracing::{Instrument, info};
+
+use super::wish::{Address, Wish};
+use super::{Admitted, Known, Refusal, Service, client, read, tell};
+use crate::http::request;
+use crate::log;
+use crate::session::Cid;
+
+const SDP: &str = "application/sdp";
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// What stands in the query of a `Location` as it is.
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+
+/// `/rtc/v1/whip/`: publishes, unless the query says otherwise.
+pub(super) async fn whip(State(service): State<Service>, request: Request) -> Response {
+    let action = request::parameter(request.uri(), "action");
+    let plays = action.is_some_and(|action| action != "publish");
+    serve(service, request, if plays { Purpose::Play } else { Purpose::Publish }).await
+}
+
+/// `/rtc/v1/whep/` and `/rtc/v1/whip-play/`
+pub(super) async fn whep(State(service): State<Service>, request: Request) -> Response {
+    serve(service, request, Purpose::Play).await
+}
+
+async fn serve(service: Service, request: Request, purpose: Purpose) -> Response {
+    let (cid, peer) = (Cid::random(), client(&request));
+    let span = log::span(cid);
+    let work = async {
+        match *request.method() {
+            Method::POST => service.open(cid, request, purpose).await,
+            Method::DELETE => service.close(&request),
+            Method::PATCH => service.patch(request).await,
+            _ => Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")),
+        }
+    };
+    work.instrument(span.clone()).await.unwrap_or_else(|refusal| {
+        tell(&span, &refusal, peer);
+        let mut response = (refusal.status, refusal.reason).into_response();
+        if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+            let allowed = header::HeaderValue::from_static("POST, PATCH, DELETE, OPTIONS");
+            response.headers_mut().insert(header::ALLOW, allowed);
+        }
+        response
+    })
+}
+
+impl Service {
+    async fn open(&self, cid: Cid, request: Request, purpose: Purpose) -> Result<Response, Refusal> {
+        if content_type(request.headers()).is_some_and(|kind| kind != SDP && kind != "text/plain") {
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "an offer is application/sdp"));
+        }
+        let wish = Wish::new(request.uri(), purpose, client(&request), Address::of(&request))?;
+        let offer = read(request.into_body()).await?;
+        let Admitted { known, answer } = self.admit(cid, &wish, &offer).await?;
+        let headers = [
+            (header::CONTENT_TYPE, SDP.to_owned()),
+            (header::LOCATION, location(&wish, &known)),
+            (header::ETAG, etag(&known)),
+            (ACCEPT_PATCH, FRAGMENT.to_owned()),
+        ];
+        Ok((StatusCode::CREATED, headers, answer).into_response())
+    }
+
+    /// Ends a session; one that is over already is none the less.
+    fn close(&self, request: &Request) -> Result<Response, Refusal> {
+        if let Some(known) = self.known(request)? {
+            log::span(known.session.cid).in_scope(|| info!("the client ends its session"));
+            known.session.kick("the client has ended its session");
+            self.lobby.leave(ours(&known.username));
+        }
+        Ok(StatusCode::OK.into_response())
+    }
+
+    /// Candidates are taken and not needed; a new start of ICE would need a new answer.
+    async fn patch(&self, request: Request) -> Result<Response, Refusal> {
+        if content_type(request.headers()).as_deref() != Some(FRAGMENT) {
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("a patch is {FRAGMENT}")));
+        }
+        let gone = || Refusal::new(StatusCode::NOT_FOUND, "this session is over");
+        let known = self.known(&request)?.ok_or_else(gone)?;
+        let condition = request.headers().get(header::IF_MATCH).and_then(|value| value.to_str().ok());
+        if condition.is_some_and(|tag| tag != "*" && tag != etag(&known)) {
+            return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, "ICE has another ETag"));
+        }
+        let body = read(request.into_body()).await?;
+        let body = std::str::from_utf8(&body).map_err(Refusal::bad)?;
+        let theirs = known.username.split_once(':').map_or("", |(_, theirs)| theirs);
+        let mut names = body.lines().filter_map(|line| line.strip_prefix("a=ice-ufrag:"));
+        if names.any(|name| name.trim() != theirs) {
+            let reason = "ICE cannot be started again here: make a new session";
+            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason));
+        }
+        Ok(StatusCode::NO_CONTENT.into_response())
+    }
+
+    /// The session that a request names, if it is not over; who names it must know its token.
+    fn known(&self, request: &Request) -> Result<Option<Known>, Refusal> {
+        let told = |name| request::parameter(request.uri(), name).unwrap_or_default();
+        let (session, token) = (told("session"), told("token"));
+        if token.is_empty() {
+            return Err(Refusal::forbidden("the token of the session is missing"));
+        }
+        let known = self.lobby.known(ours(&session)).filter(|known| known.username == session);
+        if known.as_ref().is_some_and(|known| known.token != token) {
+            return Err(Refusal::forbidden("this is not the token of the session"));
+        }
+        Ok(known)
+    }
+}
+
+/// Our part of `ours:theirs`.
+fn ours(username: &str) -> &str {
+    username.split_once(':').map_or(username, |(ours, _)| ours)
+}
+
+/// Without parameters, in lower case.
+fn content_type(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::CONTENT_TYPE)?.to_str().unwrap_or_default();
+    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// Names one start of ICE, of which a session has one.
+fn etag(known: &Known) -> String {
+    format!("\"{}\"", ours(&known.username))
+}
+
+/// The session's own address, the same for players and publishers, as in SRS.
+fn location(wish: &Wish, known: &Known) -> String {
+    let quoted = |text| utf8_percent_encode(text, QUERY).to_string();
+    let (ours, theirs) = known.username.split_once(':').unwrap_or((&known.username, ""));
+    format!(
+        "/rtc/v1/whip/?action=delete&token={}&app={}&stream={}&session={}:{}",
+        known.token,
+        quoted(&wish.app),
+        quoted(&wish.stream),
+        quoted(ours),
+        quoted(theirs)
+    )
+}

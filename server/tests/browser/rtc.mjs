@@ -1,0 +1,168 @@
+// Publishes a fake camera by WHIP and plays by WHEP in headless Chromium, and prints what its peer connections tell as one line of JSON.
+//
+//   node rtc.mjs '{"publish": URL, "play": URL, "seconds": 5, "screenshot": "a.png", "codec": "video/H264", "tcp": true}'
+//
+// Each of the URLs may be missing. `publish` and `play` of the output hold what getStats() knows about tracks; `play.frames` counts decoded
+// pictures between the first one and the end, `play.energy` the energy of the sound.
+
+import { createServer } from 'node:http';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+const wish = JSON.parse(process.argv[2]);
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--autoplay-policy=no-user-gesture-required',
+  '--use-fake-device-for-media-stream',
+  '--use-fake-ui-for-media-stream',
+  // Addresses of this machine are not hidden behind mDNS names, which nobody here resolves.
+  '--disable-features=WebRtcHideLocalIpsWithMdns',
+  '--allow-loopback-in-peer-connection',
+];
+
+const PAGE = '<!doctype html><meta charset="utf-8"><title>WebRTC</title><video id="video" width="640" autoplay playsinline></video>';
+
+async function servePage() {
+  const server = createServer((request, response) => {
+    response.setHeader('Content-Type', 'text/html');
+    response.end(PAGE);
+  });
+  await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+  return server;
+}
+
+// All of it runs in the page.
+async function meet(wish) {
+  const START = 30_000;
+  const seen = { errors: [] };
+  const pause = (ms) => new Promise((later) => setTimeout(later, ms));
+
+  async function exchange(pc, url) {
+    await pc.setLocalDescription(await pc.createOffer());
+    const headers = { 'Content-Type': 'application/sdp' };
+    const response = await fetch(url, { method: 'POST', headers, body: pc.localDescription.sdp });
+    const text = await response.text();
+    if (response.status !== 201) throw new Error(`${url}: ${response.status} ${text}`);
+    await pc.setRemoteDescription({ type: 'answer', sdp: text });
+    return new URL(response.headers.get('Location'), url).href;
+  }
+
+  async function connected(pc) {
+    const deadline = Date.now() + START;
+    while (pc.connectionState !== 'connected') {
+      if (Date.now() > deadline || pc.connectionState === 'failed') throw new Error(`connection ${pc.connectionState}`);
+      await pause(20);
+    }
+  }
+
+  async function stats(pc, type) {
+    const found = {};
+    const report = await pc.getStats();
+    for (const entry of report.values()) {
+      if (entry.type === type) {
+        const codec = report.get(entry.codecId)?.mimeType;
+        found[entry.kind] = { ...entry, codec };
+      } else if (entry.type === 'candidate-pair' && entry.nominated) {
+        found.pair = { ...entry, protocol: report.get(entry.remoteCandidateId)?.protocol };
+      } else if (entry.type === 'remote-inbound-rtp') {
+        found[`${entry.kind}Remote`] = entry;
+      }
+    }
+    return found;
+  }
+
+  async function publish() {
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 360, frameRate: 25 } });
+    const pc = new RTCPeerConnection();
+    for (const track of stream.getTracks()) {
+      const transceiver = pc.addTransceiver(track, { direction: 'sendonly' });
+      if (track.kind === 'video' && wish.codec) {
+        const codecs = RTCRtpSender.getCapabilities('video').codecs;
+        transceiver.setCodecPreferences(codecs.filter((codec) => codec.mimeType === wish.codec || codec.mimeType === 'video/rtx'));
+      }
+    }
+    const location = await exchange(pc, wish.publish);
+    await connected(pc);
+    return { pc, location };
+  }
+
+  async function play() {
+    const started = performance.now();
+    const pc = new RTCPeerConnection();
+    const stream = new MediaStream();
+    pc.ontrack = ({ track }) => stream.addTrack(track);
+    pc.addTransceiver('audio', { direction: 'recvonly' });
+    pc.addTransceiver('video', { direction: 'recvonly' });
+    const video = document.getElementById('video');
+    video.srcObject = stream;
+    const location = await exchange(pc, wish.play);
+    await connected(pc);
+    const linked = performance.now();
+    const deadline = Date.now() + START;
+    while (!wish.sound && !(video.videoWidth > 0 && video.currentTime > 0)) {
+      if (Date.now() > deadline) {
+        seen.play = await stats(pc, 'inbound-rtp');
+        throw new Error('no picture');
+      }
+      await pause(10);
+    }
+    seen.linkedAfter = linked - started;
+    seen.pictureAfter = performance.now() - started;
+    return { pc, location, video };
+  }
+
+  try {
+    const sender = wish.publish ? await publish() : null;
+    const player = wish.play ? await play() : null;
+    const first = player && (await stats(player.pc, 'inbound-rtp'));
+    await pause((wish.seconds ?? 5) * 1000);
+    if (sender) seen.publish = await stats(sender.pc, 'outbound-rtp');
+    if (player) {
+      seen.play = await stats(player.pc, 'inbound-rtp');
+      seen.frames = (seen.play.video?.framesDecoded ?? 0) - (first.video?.framesDecoded ?? 0);
+      seen.energy = (seen.play.audio?.totalAudioEnergy ?? 0) - (first.audio?.totalAudioEnergy ?? 0);
+      seen.width = player.video.videoWidth;
+      seen.height = player.video.videoHeight;
+    }
+    seen.deleted = [];
+    for (const side of [sender, player]) {
+      if (side) seen.deleted.push((await fetch(side.location, { method: 'DELETE' })).status);
+    }
+  } catch (error) {
+    seen.errors.push(error.message);
+  }
+  return seen;
+}
+
+const server = await servePage();
+const profile = await mkdtemp(join(tmpdir(), 'oxcast-chromium-'));
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath: CHROMIUM,
+  headless: true,
+  args: FLAGS,
+  permissions: ['camera', 'microphone'],
+});
+try {
+  const page = context.pages()[0] ?? (await context.newPage());
+  page.on('console', (message) => message.type() === 'error' && console.error(message.text()));
+  await page.goto(`http://127.0.0.1:${server.address().port}/`);
+  const meeting = page.evaluate(meet, wish);
+  if (wish.screenshot) {
+    await page.waitForTimeout((wish.seconds ?? 5) * 1000);
+    await page.screenshot({ path: wish.screenshot });
+  }
+  console.log(JSON.stringify(await meeting));
+} finally {
+  await context.close();
+  server.close();
+  await rm(profile, { recursive: true, force: true });
+}
