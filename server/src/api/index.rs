@@ -14,8 +14,8 @@ use crate::config::directives::{self, Status};
 
 pub(super) async fn root(Extract(state): Extract<State>, call: Call) -> Response {
     let rtc = json!({
-        "play": "plays by WebRTC; not built yet",
-        "publish": "publishes by WebRTC; not built yet",
+        "play": "plays by WebRTC",
+        "publish": "publishes by WebRTC",
         "nack": "loses packets of a WebRTC session, for tests; not built yet",
     });
     call.reply(&state.success("urls", json!({ "api": "the HTTP API", "rtc": { "v1": rtc } })))

@@ -7,8 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::child::Running;
-use crate::harness::{Server, Setup, free_port};
-use crate::players::publish_for_ever;
+use crate::harness::{SOON, Server, Setup, free_port, until};
+use crate::http;
+use crate::players::publish_clip_for_ever;
+use crate::tools::{PICTURES, SOUND, clip, ffmpeg, ffprobe};
 
 /// A server with WebRTC on ports of its own, and every bridge open.
 fn server() -> Server {
@@ -45,10 +47,13 @@ fn screenshot(name: &str) -> String {
 #[test]
 fn an_rtmp_stream_plays_in_a_browser() {
     let server = server();
-    let _publisher = publish_for_ever(&server, "page");
+    // Browsers are given no B-frames, so that all of these can be counted.
+    let clip =
+        clip(ffmpeg(), &format!("{PICTURES} {SOUND} -c:v libx264 -preset veryfast -g 25 -bf 0 -c:a aac"));
+    let _publisher = publish_clip_for_ever(&server, &clip, "page");
     let play = endpoint(&server, "whep", "page");
     let seen = meet(&json!({ "play": play, "seconds": 5, "screenshot": screenshot("whep.png") }));
-    assert!(seen["frames"].as_u64() > Some(60), "{seen}");
+    assert!(seen["frames"].as_u64() > Some(100), "{seen}");
     assert!(seen["energy"].as_f64() > Some(0.0), "no sound is heard: {seen}");
     assert_eq!([&seen["width"], &seen["height"]], [320, 180], "{seen}");
     assert_eq!(seen["play"]["video"]["codec"], "video/H264", "{seen}");
@@ -65,4 +70,27 @@ fn a_browser_plays_what_a_browser_publishes() {
     assert!(seen["frames"].as_u64() > Some(60), "{seen}");
     assert!(seen["energy"].as_f64() > Some(0.0), "no sound is heard: {seen}");
     assert_eq!(seen["deleted"], json!([200, 200]), "{seen}");
+}
+
+/// What a browser publishes reaches RTMP players with sound that they understand, and the publisher shows in the API with its network.
+#[test]
+fn ffmpeg_plays_what_a_browser_publishes() {
+    let server = server();
+    let publish = endpoint(&server, "whip", "cam");
+    let browser = std::thread::spawn(move || meet(&json!({ "publish": publish, "seconds": 12 })));
+    server.logged(&["connected over Udp"]);
+    let mut probe = Command::new(ffprobe());
+    probe.args(["-v", "error", "-show_entries", "stream=codec_name,width,channels", "-of", "csv=p=0"]);
+    let seen = probe.arg(server.rtmp_url("cam")).output().unwrap();
+    let seen = String::from_utf8(seen.stdout).unwrap();
+    let client = until("the API tells of reception", SOON, || {
+        let reply = http::get(server.api, "/api/v1/clients/").ok()?;
+        let clients: Value = serde_json::from_slice(&reply.body).ok()?;
+        let all = clients["clients"].as_array().cloned().unwrap_or_default();
+        all.into_iter()
+            .find(|client| client["type"] == "rtc-publish" && client["reception"]["rtt_ms"].is_number())
+    });
+    assert_eq!(client["reception"]["lost"], 0, "{client}");
+    assert_eq!(seen.lines().collect::<Vec<_>>(), ["h264,640", "aac,2"]);
+    browser.join().unwrap();
 }
