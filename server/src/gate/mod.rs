@@ -98,7 +98,9 @@ impl Gate {
         let broadcast = self.open(&ask, &vhost)?;
         let mut publication =
             broadcast.publish().map_err(|hub::Busy| Refused::Busy(self.publisher(&broadcast)))?;
-        publication.convert_with(sound::converter(vhost.rtc.opus_bitrate, vhost.rtc.aac_bitrate));
+        // Who sends Opus by enhanced RTMP has players that take it; browsers send nothing else, and their players were not chosen for it.
+        let aac_bitrate = (ask.kind == Kind::RtcPublish).then_some(vhost.rtc.aac_bitrate);
+        publication.convert_with(sound::converter(vhost.rtc.opus_bitrate, aac_bitrate));
         let seat = self.seat(&ask, &broadcast);
         let publishing = Publishing { publication, seat, vhost, roll: self.roll.clone() };
         self.watchers.iter().for_each(|watcher| watcher.published(&publishing));

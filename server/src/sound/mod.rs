@@ -25,14 +25,15 @@ const RATE: u32 = 48_000;
 /// One moment of sound: left and right, full scale at 1.
 type Pair = [f32; 2];
 
-/// The converter of the streams of a vhost; bitrates in bit/s, taken into 8,000 to 320,000.
-pub fn converter(opus_bitrate: u32, aac_bitrate: u32) -> hub::Converter {
-    let [opus_bitrate, aac_bitrate] = [opus_bitrate, aac_bitrate].map(|rate| rate.clamp(8_000, 320_000));
+/// The converter of a stream; bitrates in bit/s, taken into 8,000 to 320,000. Without one for AAC, Opus stays what it is.
+pub fn converter(opus_bitrate: u32, aac_bitrate: Option<u32>) -> hub::Converter {
+    let within = |rate: u32| rate.clamp(8_000, 320_000);
+    let (opus_bitrate, aac_bitrate) = (within(opus_bitrate), aac_bitrate.map(within));
     Arc::new(move |sound, tracks| {
         let source = tracks.audio()?;
         let encoder: Box<dyn Encode> = match (sound, &source.codec) {
             (Sound::Opus, Codec::Aac(_) | Codec::Mp3(_)) => Box::new(encode::Opus::new(opus_bitrate)?),
-            (Sound::Aac, Codec::Opus(_)) => Box::new(encode::Aac::new(aac_bitrate)?),
+            (Sound::Aac, Codec::Opus(_)) => Box::new(encode::Aac::new(aac_bitrate?)?),
             _ => return None,
         };
         let decoder = decode::decoder(source)?;

@@ -40,7 +40,7 @@ impl Stream {
 
     /// Converts all of it.
     fn to(&self, sound: Sound) -> Self {
-        let mut convert = converter(64_000, 96_000)(sound, &self.tracks()).unwrap();
+        let mut convert = converter(64_000, Some(96_000))(sound, &self.tracks()).unwrap();
         let track = convert.tracks(&self.tracks()).audio().unwrap().clone();
         let mut frames = Vec::new();
         self.frames.iter().for_each(|frame| convert.frame(frame, &mut frames));
@@ -222,7 +222,7 @@ fn opus_becomes_aac() {
 
 #[test]
 fn what_need_not_be_converted_is_not() {
-    let convert = converter(48_000, 48_000);
+    let convert = converter(48_000, Some(48_000));
     let needs = |sound, codec: Codec, config: &'static [u8]| {
         let config = Bytes::from_static(config);
         let mut tracks = Tracks::default();
@@ -248,7 +248,7 @@ fn pictures_pass_and_other_sound_does_not() {
         |id| tracks.set(Track { id, codec: Codec::Vp8, config: Bytes::new(), dialect: Dialect::Standard });
     let second = TrackId { kind: Kind::Audio, index: 1 };
     assert!(add(TrackId::VIDEO) && add(second));
-    let mut convert = converter(48_000, 48_000)(Sound::Aac, &tracks).unwrap();
+    let mut convert = converter(48_000, Some(48_000))(Sound::Aac, &tracks).unwrap();
     let after = convert.tracks(&tracks);
     assert_eq!((after.video(), after.find(second)), (tracks.video(), None));
     let frame = |track| Frame { track, ..source.frames[0].clone() };
@@ -302,7 +302,7 @@ proptest! {
         let config = Bytes::copy_from_slice(config);
         tracks.set(Track { id: TrackId::AUDIO, codec, config, dialect: Dialect::Standard });
         let mut out = Vec::new();
-        if let Some(mut convert) = converter(48_000, 48_000)(sound, &tracks) {
+        if let Some(mut convert) = converter(48_000, Some(48_000))(sound, &tracks) {
             for (data, pts) in frames {
                 let pts = Micros(pts.into());
                 let frame = Frame { track: TrackId::AUDIO, dts: pts, pts, key: true, data: data.into() };

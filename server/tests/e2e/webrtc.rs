@@ -14,9 +14,14 @@ use crate::tools::{PICTURES, SOUND, clip, ffmpeg, ffprobe};
 
 /// A server with WebRTC on ports of its own, and every bridge open.
 fn server() -> Server {
+    server_with("")
+}
+
+/// The same, with more in `rtc_server`.
+fn server_with(more: &str) -> Server {
     let port = free_port();
     Server::with(Setup {
-        top: &format!("rtc_server {{ enabled on; listen {port}; candidate 127.0.0.1; }}"),
+        top: &format!("rtc_server {{ enabled on; listen {port}; candidate 127.0.0.1; {more} }}"),
         vhost: "rtc { enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }",
         ..Setup::default()
     })
@@ -62,13 +67,26 @@ fn an_rtmp_stream_plays_in_a_browser() {
 
 #[test]
 fn a_browser_plays_what_a_browser_publishes() {
-    let server = server();
-    let (publish, play) = (endpoint(&server, "whip", "talk"), endpoint(&server, "whep", "talk"));
+    browsers_meet(&server(), "udp");
+}
+
+#[test]
+fn browsers_meet_over_tcp() {
+    let port = free_port();
+    browsers_meet(&server_with(&format!("tcp {{ enabled on; listen {port}; }} protocol tcp;")), "tcp");
+}
+
+fn browsers_meet(server: &Server, protocol: &str) {
+    let (publish, play) = (endpoint(server, "whip", "talk"), endpoint(server, "whep", "talk"));
     let seen = meet(
-        &json!({ "publish": publish, "play": play, "seconds": 5, "screenshot": screenshot("whip.png") }),
+        &json!({ "publish": publish, "play": play, "seconds": 5, "screenshot": screenshot(&format!("whip-{protocol}.png")) }),
     );
     assert!(seen["frames"].as_u64() > Some(60), "{seen}");
     assert!(seen["energy"].as_f64() > Some(0.0), "no sound is heard: {seen}");
+    assert_eq!(
+        [&seen["play"]["pair"]["protocol"], &seen["publish"]["pair"]["protocol"]],
+        [protocol, protocol]
+    );
     assert_eq!(seen["deleted"], json!([200, 200]), "{seen}");
 }
 

@@ -50,6 +50,20 @@ pub struct Known {
     pub token: String,
 }
 
+/// Why a guest cannot wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// Another session has this user name.
+    #[error("another session has this ice-ufrag")]
+    Taken,
+    /// Too many offers have been answered of whose clients nothing has come.
+    #[error("{MAX_WAITING} sessions wait for their clients already")]
+    Full,
+}
+
+/// Answered offers cost memory, and who made them may never come.
+const MAX_WAITING: usize = 4096;
+
 /// See the module.
 #[derive(Default)]
 pub struct Lobby {
@@ -78,9 +92,21 @@ pub enum Found {
 
 impl Lobby {
     /// Lets a guest wait until somebody shows our user name of its session, `patience` at most.
-    pub fn wait(&self, ufrag: &str, known: Known, guest: Guest, patience: Duration) {
+    ///
+    /// # Errors
+    /// When the name is taken, or when too many wait.
+    pub fn wait(&self, ufrag: &str, known: Known, guest: Guest, patience: Duration) -> Result<(), NoRoom> {
+        let mut entries = self.entries.lock();
+        if entries.contains_key(ufrag) {
+            return Err(NoRoom::Taken);
+        }
+        let is_waiting = |entry: &&Entry| matches!(entry.place, Place::Waiting(..));
+        if entries.len() >= MAX_WAITING && entries.values().filter(is_waiting).count() >= MAX_WAITING {
+            return Err(NoRoom::Full);
+        }
         let place = Place::Waiting(Box::new(guest), Instant::now() + patience);
-        self.entries.lock().insert(ufrag.to_owned(), Entry { known, place });
+        entries.insert(ufrag.to_owned(), Entry { known, place });
+        Ok(())
     }
 
     /// What is known of the session of this user name of ours.

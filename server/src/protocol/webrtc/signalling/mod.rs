@@ -30,7 +30,7 @@ use rtp::sdp::{Source, TRANSPORT_CC};
 use tracing::{Span, info, warn};
 
 use super::candidates::{self, Ports};
-use super::lobby::{Guest, Known, Lobby, Role};
+use super::lobby::{Guest, Known, Lobby, NoRoom, Role};
 use crate::config::{Config, DtlsRole, Vhost};
 use crate::gate::{Ask, Gate, Refused};
 use crate::http::finish;
@@ -180,7 +180,14 @@ impl Service {
             protection,
         };
         let guest = Guest { session, options, role };
-        self.lobby.wait(&wish.credentials.ufrag, known.clone(), guest, vhost.rtc.stun_timeout);
+        let patience = vhost.rtc.stun_timeout;
+        self.lobby.wait(&wish.credentials.ufrag, known.clone(), guest, patience).map_err(|no_room| {
+            let status = match no_room {
+                NoRoom::Taken => StatusCode::CONFLICT,
+                NoRoom::Full => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            Refusal::new(status, no_room.to_string())
+        })?;
         let (verb, kind) = match wish.purpose {
             Purpose::Play => ("play", "rtc-play"),
             Purpose::Publish => ("publish", "rtc-publish"),
