@@ -63,11 +63,13 @@ impl Daemon {
         kill_process(self.pid, signal).unwrap();
     }
 
-    /// Waits until it is no more; nobody else may be there to bury it.
+    /// Waits until it is no more; nobody else may be there to bury it. Its first thread may be dead before the others,
+    /// which hold its files still.
     fn ends(&self) {
         until("the daemon ends", SOON, || {
             let stat = fs::read_to_string(self.proc("stat")).unwrap_or_default();
-            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+            let threads = fs::read_dir(self.proc("task")).map_or(0, Iterator::count);
+            (stat.is_empty() || stat.contains(") Z ") && threads <= 1).then_some(())
         });
     }
 }

@@ -1,53 +1,14 @@
 //! WebRTC in a real browser: Chromium publishes by WHIP and plays by WHEP, together with ffmpeg over RTMP.
 
-use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::child::Running;
-use crate::harness::{SOON, Server, Setup, free_port, until};
+use super::{endpoint, meet, screenshot, server, server_with};
+use crate::harness::{SOON, Server, free_port, until};
 use crate::http;
 use crate::players::publish_clip_for_ever;
 use crate::tools::{PICTURES, SOUND, clip, ffmpeg, ffprobe};
-
-/// A server with WebRTC on ports of its own, and every bridge open.
-fn server() -> Server {
-    server_with("")
-}
-
-/// The same, with more in `rtc_server`.
-fn server_with(more: &str) -> Server {
-    let port = free_port();
-    Server::with(Setup {
-        top: &format!("rtc_server {{ enabled on; listen {port}; candidate 127.0.0.1; {more} }}"),
-        vhost: "rtc { enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }",
-        ..Setup::default()
-    })
-}
-
-/// Where a stream is published (`whip`) or played (`whep`).
-fn endpoint(server: &Server, what: &str, stream: &str) -> String {
-    format!("http://{}/rtc/v1/{what}/?app=live&stream={stream}", server.api)
-}
-
-/// Has a browser do what `wish` says (see `rtc.mjs`); what it has seen.
-fn meet(wish: &Value) -> Value {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
-    let mut command = Command::new("node");
-    command.current_dir(directory).args(["rtc.mjs", &wish.to_string()]);
-    let mut page = Running::start("node rtc.mjs", &mut command);
-    page.succeed(Duration::from_secs(120));
-    let line = page.out.all().pop().unwrap_or_default();
-    let seen: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
-    assert_eq!(seen["errors"], json!([]), "{seen}");
-    seen
-}
-
-fn screenshot(name: &str) -> String {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name).display().to_string()
-}
 
 #[test]
 fn an_rtmp_stream_plays_in_a_browser() {
