@@ -158,7 +158,8 @@ impl App {
         let signals = service.block_on(async { Signals::catch() }).map_err(|e| system(&e))?;
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         let (ports, sockets) = open_ports(&config, count)?;
-        let rtc = Rtc::open(&config, count)?;
+        let breaker = Arc::new(Breaker::default());
+        let rtc = Rtc::open(&config, count, &breaker)?;
         let door = Door::new(config.max_connections as usize);
         let files = http::Files::new(&config, gate.clone());
         let signalling =
@@ -191,7 +192,7 @@ impl App {
         let serve = move |core, sockets| serve(core, sockets, services.clone());
         let cores = Cores::start(sockets, serve).map_err(|e| system(&e))?;
         if let Some(settings) = config.breaker.clone() {
-            let (breaker, loads) = (Breaker::default(), cores.loads());
+            let loads = cores.loads();
             service.spawn(async move { breaker.watch(settings, loads).await });
         }
         info!("ready on {count} cores, max_connections={}", config.max_connections);
@@ -310,10 +311,10 @@ struct Rtc {
 
 impl Rtc {
     /// Takes the port of the media, if WebRTC is on.
-    fn open(config: &Config, cores: usize) -> Result<Option<Self>, Failure> {
+    fn open(config: &Config, cores: usize, breaker: &Arc<Breaker>) -> Result<Option<Self>, Failure> {
         let Some(server) = &config.rtc_server else { return Ok(None) };
         let port = udp::Port::bind(None, server.listen).map_err(|e| Failure::new(status::BIND)(&e))?;
-        let (service, inboxes) = webrtc::Service::new(Arc::default(), cores, server.black_hole);
+        let (service, inboxes) = webrtc::Service::new(Arc::default(), cores, breaker.clone(), server.black_hole);
         let part = |inbox| Ok::<_, io::Error>(Some((port.socket()?, inbox)));
         let parts: Result<_, _> = inboxes.into_iter().map(part).collect();
         let parts = parts.map_err(|e| Failure::new(status::BIND)(&e))?;

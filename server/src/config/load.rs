@@ -24,7 +24,7 @@ use super::{
 pub enum Source {
     /// A file.
     File(PathBuf),
-    /// RTMP, HTTP-FLV, HLS in memory and the API on SRS's ports, in the foreground; for a start without any file.
+    /// RTMP, HTTP-FLV, HLS in memory, WebRTC and the API on SRS's ports, in the foreground; for a start without any file.
     BuiltIn,
     /// Defaults and environment variables only; nothing listens unless a variable says so.
     EnvOnly,
@@ -62,8 +62,10 @@ const BUILT_IN: &str = "
     srs_log_tank console;
     http_api { enabled on; }
     http_server { enabled on; }
+    rtc_server { enabled on; tcp { enabled on; } protocol all; }
     vhost __defaultVhost__ {
         http_remux { enabled on; }
+        rtc { enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }
         hls { enabled on; hls_storage ram; hls_fragment 2; hls_window 12; }
     }
 ";

@@ -123,6 +123,8 @@ fn without_a_file_it_serves_everything() {
     let mut command = oxcast();
     command.current_dir(&dir).env("SRS_LISTEN", rtmp.to_string());
     command.env("SRS_HTTP_SERVER_LISTEN", http.to_string()).env("SRS_HTTP_API_LISTEN", api.to_string());
+    let rtc = free_port().to_string();
+    command.env("SRS_RTC_SERVER_LISTEN", &rtc).env("SRS_RTC_SERVER_TCP_LISTEN", &rtc);
     let mut running = Running::start("oxcast", &mut command);
     until("it answers", SOON, || {
         assert_eq!(running.ended(), None, "{:?}", running.err.all());
@@ -133,6 +135,10 @@ fn without_a_file_it_serves_everything() {
     let mut camera = Camera::new(publisher);
     camera.run_to(2);
     assert_eq!(Flv::open(http, "/live/livestream.flv").picture(), (0, true, 0));
+    let nothing = [("Content-Type", "application/sdp"), ("Content-Length", "0")];
+    let reply = http::request(api, "POST", "/rtc/v1/whep/?app=live&stream=livestream", &nothing).unwrap();
+    let said = String::from_utf8_lossy(&reply.body);
+    assert_eq!(reply.status, 400, "WebRTC is on, and wants an offer: {said}");
 }
 
 /// `[YYYY-MM-DD hh:mm:ss.mmm][LEVEL][pid][cid] message`, with `[errno]` before the message of warnings and errors. The context id.

@@ -2,7 +2,7 @@
 //! It keeps the history from which lost packets are sent again, one for all.
 
 use std::any::Any;
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::future::poll_fn;
 use std::ops::Range;
 use std::rc::{Rc, Weak};
@@ -13,9 +13,11 @@ use media::{Kind, Micros, Place};
 use rtp::Burst;
 use rtp::send::History;
 use slab::Slab;
+use tracing::info;
 
 use super::floor::Floor;
 use super::peer::Peer;
+use crate::breaker::Level;
 use crate::net::AnyFan;
 
 /// Packets that can be sent again, per stream; SRS keeps as many.
@@ -35,6 +37,8 @@ pub struct Audience {
     history: RefCell<History>,
     round: RefCell<Round>,
     riders: RefCell<Slab<Rider>>,
+    /// Pictures are held back: the server was dying, and no keyframe has come since.
+    without_pictures: Cell<bool>,
 }
 
 struct Rider {
@@ -80,12 +84,31 @@ impl Audience {
             history: RefCell::new(history),
             round: RefCell::default(),
             riders: RefCell::default(),
+            without_pictures: Cell::default(),
         })
     }
 
     /// What can be sent again.
     pub fn history(&self) -> Ref<'_, History> {
         self.history.borrow()
+    }
+
+    /// Whether a unit goes to the players. A dying server sends them sound only; afterwards, pictures go on with a keyframe.
+    fn is_sent(&self, place: Place) -> bool {
+        let Place::Media { track, key } = place else { return true };
+        if track.kind != Kind::Video {
+            return true;
+        }
+        let held = self.without_pictures.get();
+        let hold = self.floor.overload() >= Level::Dying || (held && !key);
+        if held != hold {
+            self.without_pictures.set(hold);
+            info!("{}", if hold { "overload: no pictures" } else { "pictures again, from a keyframe" });
+        }
+        if hold && self.floor.overload() < Level::Dying {
+            self.relay.broadcast().want_keyframe();
+        }
+        !hold
     }
 
     fn ride(self: &Rc<Self>, peer: Rc<Peer>, mut reader: Reader<Burst>) -> Seat {
@@ -107,8 +130,12 @@ impl AnyFan for Audience {
         let mut history = self.history.borrow_mut();
         (round.first, round.next) = (range.start, 0);
         round.bursts.clear();
-        self.relay
-            .each(range, |unit| round.bursts.push((history.push(unit.unit.clone()), unit.unit.clone())));
+        self.relay.each(range, |unit| {
+            let place = history.push(unit.unit.clone());
+            if self.is_sent(unit.place) {
+                round.bursts.push((place, unit.unit.clone()));
+            }
+        });
     }
 
     fn serve(&self) -> bool {

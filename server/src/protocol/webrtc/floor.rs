@@ -21,6 +21,7 @@ use tracing::{Instrument, debug, error};
 use super::Service;
 use super::lobby::Found;
 use super::peer::{Line, Peer};
+use crate::breaker::Level;
 use crate::log;
 use crate::net::Core;
 use crate::net::udp::{Batch, Socket};
@@ -116,6 +117,11 @@ impl Floor {
     /// The time since 1970.
     pub fn unix(&self) -> Micros {
         self.epoch + self.now()
+    }
+
+    /// How overloaded the server is.
+    pub fn overload(&self) -> Level {
+        self.service.breaker.level()
     }
 
     /// Sends what is in the batch.

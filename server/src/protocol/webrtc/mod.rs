@@ -23,6 +23,7 @@ pub use candidates::Ports;
 pub use floor::{Floor, Message};
 use lobby::Lobby;
 
+use crate::breaker::Breaker;
 use crate::log;
 
 /// What all cores share.
@@ -31,6 +32,8 @@ pub struct Service {
     pub lobby: Arc<Lobby>,
     /// How a core is told something, by its index.
     inboxes: Vec<mpsc::Sender<Message>>,
+    /// What is left undone under overload.
+    breaker: Arc<Breaker>,
     /// Where opened packets are copied to.
     black_hole: Option<SocketAddr>,
 }
@@ -40,10 +43,11 @@ impl Service {
     pub fn new(
         lobby: Arc<Lobby>,
         cores: usize,
+        breaker: Arc<Breaker>,
         black_hole: Option<SocketAddr>,
     ) -> (Self, Vec<mpsc::Receiver<Message>>) {
         let (inboxes, receivers) = (0..cores).map(|_| mpsc::channel(floor::INBOX)).unzip();
-        (Self { lobby, inboxes, black_hole }, receivers)
+        (Self { lobby, inboxes, breaker, black_hole }, receivers)
     }
 }
 

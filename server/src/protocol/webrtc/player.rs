@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::audience::{Audience, Seat, walk};
 use super::peer::{At, Transport};
+use crate::breaker::Level;
 use crate::form;
 use crate::gate::Playing;
 use crate::net::udp::Batch;
@@ -138,6 +139,7 @@ impl Player {
     pub fn control(&mut self, at: &At<'_>, datagram: &[u8], transport: &mut Transport, batch: &mut Batch) {
         for packet in rtcp::packets(datagram).map_while(Result::ok) {
             match packet {
+                Packet::Nack { .. } if at.floor.overload() >= Level::Critical => {}
                 Packet::Nack { media, lost, .. } => self.resend(media, lost, transport, batch),
                 Packet::Pli { .. } | Packet::Fir { .. } => self.playing.broadcast.want_keyframe(),
                 Packet::ReceiverReport { reports, .. } | Packet::SenderReport { reports, .. } => {

@@ -15,6 +15,7 @@ use rtp::unpack::{Encoding, Received, Unpacked, Unpacker};
 use rtp::{Gather, Packet};
 
 use super::peer::{At, Transport};
+use crate::breaker::Level;
 use crate::config::Vhost;
 use crate::form;
 use crate::gate::Publishing;
@@ -273,7 +274,8 @@ impl Publisher {
         for index in 0..self.sources.len() {
             self.drain(index, at.now);
         }
-        for source in &mut self.sources {
+        let overload = at.floor.overload();
+        for source in self.sources.iter_mut().filter(|_| overload < Level::High) {
             let (mut lost, ssrc) = (Vec::new(), source.receiver.ssrc());
             source.receiver.ask(at.now, &mut lost);
             if !lost.is_empty() {
@@ -285,7 +287,7 @@ impl Publisher {
             let media = self.sources.first().map_or(0, |source| source.receiver.ssrc());
             let mut feedback = Vec::new();
             self.twcc.feed_back(OURS, media, &mut feedback);
-            if !feedback.is_empty() {
+            if !feedback.is_empty() && overload < Level::Critical {
                 transport.send(batch, true, |out| out.extend_from_slice(&feedback));
             }
         }

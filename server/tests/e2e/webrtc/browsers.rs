@@ -1,11 +1,14 @@
 //! WebRTC in a real browser: Chromium publishes by WHIP and plays by WHEP, together with ffmpeg over RTMP.
 
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{endpoint, meet, screenshot, server, server_with};
-use crate::harness::{SOON, Server, free_port, until};
+use crate::harness::{SOON, Server, Setup, free_port, until};
 use crate::http;
 use crate::players::publish_clip_for_ever;
 use crate::tools::{PICTURES, SOUND, clip, ffmpeg, ffprobe};
@@ -49,6 +52,41 @@ fn browsers_meet(server: &Server, protocol: &str) {
         [protocol, protocol]
     );
     assert_eq!(seen["deleted"], json!([200, 200]), "{seen}");
+}
+
+/// Sound is cheap, and what people miss first.
+#[test]
+fn an_overloaded_server_sends_sound_only() {
+    let port = free_port();
+    let server = Server::with(Setup {
+        top: &format!(
+            "rtc_server {{ enabled on; listen {port}; candidate 127.0.0.1; }}
+            circuit_breaker {{ high_pulse 0; critical_pulse 0; dying_threshold 0; dying_pulse 1; }}"
+        ),
+        vhost: "rtc { enabled on; rtmp_to_rtc on; }",
+        ..Setup::default()
+    });
+    let clip =
+        clip(ffmpeg(), &format!("{PICTURES} {SOUND} -c:v libx264 -preset veryfast -g 25 -bf 0 -c:a aac"));
+    let _publisher = publish_clip_for_ever(&server, &clip, "page");
+    let play = endpoint(&server, "whep", "page");
+    let (api, over) = (server.api, AtomicBool::new(false));
+    let seen = std::thread::scope(|scope| {
+        // More than no load at all is overload here.
+        scope.spawn(|| {
+            while !over.load(Relaxed) {
+                let _ = http::get(api, "/api/v1/summaries");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        server.logged(&["overload: Normal -> Dying"]);
+        let seen = meet(&json!({ "play": play, "seconds": 4, "sound": true }));
+        over.store(true, Relaxed);
+        seen
+    });
+    assert!(seen["energy"].as_f64() > Some(0.0), "no sound is heard: {seen}");
+    assert!(seen["frames"].as_u64() < Some(30), "pictures are sent: {seen}");
+    server.logged(&["overload: no pictures"]);
 }
 
 /// What a browser publishes reaches RTMP players with sound that they understand, and the publisher shows in the API with its network.
