@@ -11,13 +11,16 @@ use std::{fs, io, thread};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::plan::{self, HLS_FRAGMENT, HLS_WINDOW, Load, Ports, Row, Server, Storage};
-use crate::process::{Cpu, Running, busy, core_times, free_port, memory};
+use crate::plan::{self, HLS_FRAGMENT, HLS_WINDOW, Load, Origin, Ports, Row, Server, Storage};
+use crate::process::{Cpu, Running, busy, core_times, free_port, free_udp_port, memory};
+use crate::profile;
 use crate::stats::{HlsReport, Line, PlayReport, median};
 
 const GENERATOR_CORE: &str = "1";
 /// New players per second.
 const RAMP: usize = 500;
+/// New WebRTC sessions per second: each begins with a handshake that costs about a millisecond of CPU on either side.
+const RTC_RAMP: usize = 100;
 /// Longest time from the generator's start to its measured time, beyond the ramp.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Players beside a publisher load, each on a stream of its own.
@@ -47,8 +50,12 @@ pub struct Driver {
     pub kbps: f64,
     /// The test stream of the rows about HLS segmenting.
     pub studio_media: PathBuf,
+    /// The sound of WebRTC publishers.
+    pub sound: PathBuf,
     /// Measured seconds.
     pub seconds: u32,
+    /// Has `perf` look at the server meanwhile, which costs CPU.
+    pub profile: bool,
 }
 
 /// What one run measured.
@@ -112,7 +119,8 @@ impl Driver {
         let folder = folder.canonicalize()?;
         // Declared before the server, so that it goes after it.
         let _html = Html::create(folder.join("html"))?;
-        let ports = Ports { rtmp: free_port()?, http: free_port()?, api: free_port()? };
+        let ports =
+            Ports { rtmp: free_port()?, http: free_port()?, api: free_port()?, rtc: free_udp_port()? };
         let mut server = self.serve(row, ports, &folder)?;
         for port in ports_of(row.load, ports) {
             server.wait_for(SocketAddr::from(([127, 0, 0, 1], port)))?;
@@ -123,7 +131,11 @@ impl Driver {
         let lines = lines(&mut players)?;
         expect_ready(&lines, PATIENCE + Duration::from_secs(settle.into()))?;
         let generators: Vec<u32> = publisher.iter().map(Running::id).chain([players.id()]).collect();
+        let perf = self.profile.then(|| self.watch(server.id(), &folder)).transpose()?;
         let mut run = self.read_steady(server.id(), &generators)?;
+        if let Some(mut perf) = perf {
+            perf.wait(PATIENCE)?;
+        }
         match lines.recv_timeout(PATIENCE)? {
             Line::Play(play) => run.play = play,
             Line::Hls(hls) => run.hls = Some(hls),
@@ -133,6 +145,15 @@ impl Driver {
             run.hls = Some(self.inspect(row.load.publishers(), ports, &folder)?);
         }
         Ok(run)
+    }
+
+    /// Has `perf` sample the process `server` for most of the measured time, into the row's folder.
+    fn watch(&self, server: u32, folder: &Path) -> Result<Running> {
+        let seconds = self.seconds.saturating_sub(1).max(1);
+        let frequency = profile::FREQUENCY;
+        let arguments = split(&format!("record -q -F {frequency} -p {server} -o perf.data -- sleep {seconds}"));
+        let log = folder.join("perf.log");
+        Running::start(Path::new("perf"), &arguments, GENERATOR_CORE, folder, &log, false)
     }
 
     /// Polls the playlist of each of the `streams` and looks into their new segments.
@@ -183,10 +204,16 @@ impl Driver {
             return Ok(None);
         }
         let media = if let Load::Segment(..) = row.load { &self.studio_media } else { &self.media };
-        let url = format!("--count {count} --url rtmp://127.0.0.1:{}/live/livestream --file", ports.rtmp);
-        let mut arguments = split(&url);
+        let (action, url) = match row.load.rtc() {
+            Some(Origin::Rtc) => ("rtc-publish", offers("whip", ports)),
+            _ => ("publish", format!("rtmp://127.0.0.1:{}/live/livestream", ports.rtmp)),
+        };
+        let mut arguments = split(&format!("--count {count} --url {url} --file"));
         arguments.push(media.display().to_string());
-        let mut publisher = self.generate("publish", &arguments, folder)?;
+        if action == "rtc-publish" {
+            arguments.extend(["--sound".to_owned(), self.sound.display().to_string()]);
+        }
+        let mut publisher = self.generate(action, &arguments, folder)?;
         expect_ready(&lines(&mut publisher)?, PATIENCE)?;
         Ok(Some(publisher))
     }
@@ -238,8 +265,14 @@ impl Drop for Html {
 fn ports_of(load: Load, ports: Ports) -> Vec<u16> {
     match load {
         Load::Flv(_) | Load::Ts(_) | Load::Poll(_) | Load::Fetch(_) => vec![ports.rtmp, ports.http],
+        _ if load.rtc().is_some() => vec![ports.rtmp, ports.api],
         _ => vec![ports.rtmp],
     }
+}
+
+/// Where WebRTC sessions are offered to, by WHIP or WHEP (`what`).
+fn offers(what: &str, ports: Ports) -> String {
+    format!("http://127.0.0.1:{}/rtc/v1/{what}/?app=live&stream=livestream", ports.api)
 }
 
 /// What the generator of players is told: its action, its arguments; and how many seconds they may take beyond what
@@ -250,6 +283,8 @@ fn play_arguments(load: Load, ports: Ports, seconds: u32) -> (&'static str, Vec<
     let source = format!("--rtmp rtmp://127.0.0.1:{rtmp}/live/livestream");
     let hls = format!("--url {} --interval {HLS_FRAGMENT}", live("m3u8"));
     let witnesses = |source| format!("{source} --streams {}", suffixes(load.publishers()));
+    let whep = format!("--url {}", offers("whep", ports));
+    let ramp = if load.rtc().is_some() { RTC_RAMP } else { RAMP };
     let (action, source, count) = match load {
         Load::Rtmp(count) => ("play", source, count),
         Load::Publish(_) | Load::Segment(..) => ("play", witnesses(source), WITNESSES),
@@ -258,10 +293,13 @@ fn play_arguments(load: Load, ports: Ports, seconds: u32) -> (&'static str, Vec<
         Load::Raw(count) => ("play", format!("--raw 127.0.0.1:{rtmp}"), count),
         Load::Poll(count) => ("hls", hls, count),
         Load::Fetch(count) => ("hls", format!("{hls} --fetch"), count),
+        Load::RtcPlay(count, _) => ("rtc-play", whep, count),
+        Load::RtcPublish(_) => ("rtc-play", witnesses(whep), WITNESSES),
+        Load::RtcLatency(_) => ("rtc-play", whep, WITNESSES),
     };
     let settle = if load.storage() == Storage::Off { 3 } else { FULL_WINDOW };
-    let how = format!("--count {count} --ramp {RAMP} --settle {settle} --seconds {seconds}");
-    (action, split(&format!("{source} {how}")), settle + (count / RAMP) as u32)
+    let how = format!("--count {count} --ramp {ramp} --settle {settle} --seconds {seconds}");
+    (action, split(&format!("{source} {how}")), settle + (count / ramp) as u32)
 }
 
 /// How many suffixed names the streams of so many publishers have; a single one's has none.
@@ -302,7 +340,7 @@ mod tests {
     use super::*;
     use crate::plan::Studio;
 
-    const PORTS: Ports = Ports { rtmp: 1, http: 2, api: 3 };
+    const PORTS: Ports = Ports { rtmp: 1, http: 2, api: 3, rtc: 4 };
 
     #[test]
     fn players_find_the_streams_of_their_publishers() {
@@ -313,6 +351,8 @@ mod tests {
         );
         assert!(arguments(studio(1)).contains("--streams 0 "));
         assert!(arguments(Load::Ts(7)).starts_with("--ts http://127.0.0.1:2/live/livestream.ts --count 7 "));
+        let whep = "--url http://127.0.0.1:3/rtc/v1/whep/?app=live&stream=livestream";
+        assert!(arguments(Load::RtcPublish(200)).starts_with(&format!("{whep} --streams 200 --count 10 ")));
         assert!(arguments(Load::Fetch(7)).contains("livestream.m3u8 --interval 2 --fetch --count 7 "));
     }
 

@@ -10,6 +10,16 @@ pub fn request(host: &str, path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: oxload\r\nAccept: */*\r\n\r\n").into_bytes()
 }
 
+/// The request that sends `body` of type `kind` to `path` on `host`; the connection ends with the answer.
+pub fn post(host: &str, path: &str, kind: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: oxload\r\nContent-Type: {kind}\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
 /// What the head of an answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {

@@ -9,6 +9,8 @@ use crate::flv::{self, Tag};
 use crate::{Result, stamp};
 
 const AUDIO_KBPS: u32 = 64;
+/// Milliseconds of sound in a packet of Opus, as browsers send it.
+pub const OPUS_MS: u32 = 20;
 /// A basic header and a message header with a time delta (format 1).
 const RTMP_HEADER: usize = 8;
 
@@ -49,6 +51,23 @@ pub fn make(recipe: &Recipe) -> Result<()> {
         .args(["-x264-params", &x264, "-b:v", &format!("{video}k"), "-maxrate", &format!("{video}k")])
         .args(["-bufsize", &format!("{}k", video / 2), "-c:a", "aac", "-ac", "2"])
         .args(["-b:a", &format!("{AUDIO_KBPS}k"), "-f", "flv"])
+        .arg(out)
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|error| format!("ffmpeg: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("ffmpeg: {status}").into()) }
+}
+
+/// Makes the sound of WebRTC publishers: a tone in Opus, [`OPUS_MS`] in each packet, `seconds` long, in the Ogg file `out`.
+///
+/// # Errors
+/// When ffmpeg is absent or fails.
+pub fn make_opus(out: &Path, seconds: u32) -> Result<()> {
+    let tone = "sine=frequency=440:sample_rate=48000";
+    let status = Command::new("ffmpeg")
+        .args(["-hide_banner", "-loglevel", "error", "-y", "-f", "lavfi", "-i", tone])
+        .args(["-t", &seconds.to_string(), "-ac", "2", "-c:a", "libopus", "-b:a", &format!("{AUDIO_KBPS}k")])
+        .args(["-vbr", "off", "-frame_duration", &OPUS_MS.to_string(), "-f", "ogg"])
         .arg(out)
         .stdin(Stdio::null())
         .status()

@@ -43,11 +43,11 @@ impl Poller {
         Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, events: Vec::with_capacity(1024) })
     }
 
-    /// Reports `connection` as `index` whenever it turns readable or writable.
+    /// Reports a connection or a socket as `index` whenever it turns readable or writable.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn add(&self, connection: &Connection, index: usize) -> io::Result<()> {
+    pub fn add(&self, connection: impl AsFd, index: usize) -> io::Result<()> {
         let flags =
             epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
         Ok(epoll::add(&self.epoll, connection, epoll::EventData::new_u64(index as u64), flags)?)

@@ -40,6 +40,21 @@ pub enum Load {
     Fetch(usize),
     /// So many players of the floor.
     Raw(usize),
+    /// One publisher, so many WebRTC players.
+    RtcPlay(usize, Origin),
+    /// So many WebRTC publishers, and ten WebRTC players that measure latency.
+    RtcPublish(usize),
+    /// One publisher, and ten WebRTC players that measure latency.
+    RtcLatency(Origin),
+}
+
+/// How the stream of WebRTC players comes to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// By RTMP with AAC, which the server makes into Opus once.
+    Rtmp,
+    /// By WebRTC with Opus.
+    Rtc,
 }
 
 /// The publishers of HLS segmenting.
@@ -121,7 +136,18 @@ pub fn rows(studio: Studio) -> Vec<Row> {
         add(Server::Nginx, load);
         add(Server::Oxcast(None), load);
     }
-    rows.push(Row { server: Server::Oxcast(None), load: Load::Rtmp(2000), cores: Cores::Both });
+    for players in [100, 300, 600] {
+        for origin in [Origin::Rtmp, Origin::Rtc] {
+            add(Server::Oxcast(None), Load::RtcPlay(players, origin));
+        }
+    }
+    add(Server::Oxcast(None), Load::RtcPublish(200));
+    for origin in [Origin::Rtmp, Origin::Rtc] {
+        add(Server::Oxcast(None), Load::RtcLatency(origin));
+    }
+    for load in [Load::Rtmp(2000), Load::RtcPlay(300, Origin::Rtmp)] {
+        rows.push(Row { server: Server::Oxcast(None), load, cores: Cores::Both });
+    }
     rows
 }
 
@@ -129,14 +155,24 @@ impl Load {
     /// Publishers there are.
     pub fn publishers(self) -> usize {
         match self {
-            Self::Publish(count) | Self::Segment(Studio { publishers: count, .. }, _) => count,
+            Self::Publish(count)
+            | Self::RtcPublish(count)
+            | Self::Segment(Studio { publishers: count, .. }, _) => count,
             Self::Raw(_) => 0,
             _ => 1,
         }
     }
 
-    /// Where the server puts HLS segments.
-    pub fn storage(self) -> Storage {
+    /// How its streams come to the server, when it is about WebRTC.
+    pub fn rtc(self) -> Option<Origin> {
+        match self {
+            Self::RtcPlay(_, origin) | Self::RtcLatency(origin) => Some(origin),
+            Self::RtcPublish(_) => Some(Origin::Rtc),
+            _ => None,
+        }
+    }
+
+    /// Where the server puts HLS segments.(self) -> Storage {
         match self {
             Self::Segment(_, storage) => storage,
             Self::Poll(_) | Self::Fetch(_) => Storage::Disk,
@@ -177,7 +213,16 @@ impl fmt::Display for Load {
             Self::Poll(count) => write!(f, "hls-poll-{count}"),
             Self::Fetch(count) => write!(f, "hls-fetch-{count}"),
             Self::Raw(count) => write!(f, "raw-{count}"),
+            Self::RtcPlay(count, origin) => write!(f, "rtc-play-{count}-from-{origin}"),
+            Self::RtcPublish(count) => write!(f, "rtc-publish-{count}"),
+            Self::RtcLatency(origin) => write!(f, "rtc-latency-from-{origin}"),
         }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Rtmp { "rtmp" } else { "rtc" })
     }
 }
 
@@ -198,8 +243,10 @@ pub struct Ports {
     pub rtmp: u16,
     /// HTTP-FLV, HTTP-TS and HLS.
     pub http: u16,
-    /// HTTP API.
+    /// HTTP API, and the offers of WebRTC.
     pub api: u16,
+    /// WebRTC's media, UDP.
+    pub rtc: u16,
 }
 
 /// The configuration of oxcast, in SRS's grammar; it writes into `folder` only, HLS into `folder/html`.
@@ -207,10 +254,15 @@ pub struct Ports {
 /// A fixed latency comes with `mw_msgs 0`: by SRS's rule a merged write otherwise waits for nine messages as well, which
 /// takes longer than 33 ms.
 pub fn oxcast_conf(latency: Option<u32>, load: Load, ports: Ports, folder: &Path) -> String {
-    let Ports { rtmp, http, api } = ports;
+    let Ports { rtmp, http, api, rtc } = ports;
     let folder = folder.display();
     let mut vhost = String::new();
     let mut add = |line: String| vhost += &format!("    {line}\n");
+    let mut media = String::new();
+    if load.rtc().is_some() {
+        media = format!("rtc_server {{ enabled on; listen {rtc}; candidate 127.0.0.1; }}\n");
+        add("rtc { enabled on; rtmp_to_rtc on; }".to_owned());
+    }
     let form = if let Load::Ts(_) = load { "ts" } else { "flv" };
     add(format!("http_remux {{ enabled on; mount [vhost]/[app]/[stream].{form}; }}"));
     if let Some(latency) = latency {
@@ -231,7 +283,7 @@ srs_log_level warn;
 pid {folder}/oxcast.pid;
 http_server {{ enabled on; listen {http}; dir {folder}/html; }}
 http_api {{ enabled on; listen {api}; }}
-vhost __defaultVhost__ {{
+{media}vhost __defaultVhost__ {{
 {vhost}}}
 "
     )
@@ -282,7 +334,7 @@ mod tests {
 
     use super::*;
 
-    const PORTS: Ports = Ports { rtmp: 1, http: 2, api: 3 };
+    const PORTS: Ports = Ports { rtmp: 1, http: 2, api: 3, rtc: 4 };
     const STUDIO: Studio = Studio { publishers: 20, publisher_kbps: 500 };
 
     #[test]
@@ -297,6 +349,8 @@ mod tests {
             "oxcast-350-ts-2000",
             "oxcast-adaptive-hls-ram-20x500",
             "nginx-hls-fetch-1000",
+            "oxcast-adaptive-rtc-play-300-from-rtmp-2cores",
+            "oxcast-adaptive-rtc-latency-from-rtc",
         ] {
             assert!(names.contains(name), "{name}");
         }
@@ -312,6 +366,14 @@ mod tests {
     fn only_a_fixed_latency_is_configured() {
         assert!(oxcast(Some(33), Load::Rtmp(1)).contains("mw_latency 33;"));
         assert!(!oxcast(None, Load::Rtmp(1)).contains("play"));
+    }
+
+    #[test]
+    fn webrtc_is_on_where_it_is_played_or_published() {
+        for load in [Load::RtcPlay(1, Origin::Rtmp), Load::RtcPublish(2), Load::RtcLatency(Origin::Rtc)] {
+            assert!(oxcast(None, load).contains("rtc_server { enabled on; listen 4; candidate 127.0.0.1; }"));
+        }
+        assert!(!oxcast(None, Load::Rtmp(1)).contains("rtc"));
     }
 
     #[test]

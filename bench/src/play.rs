@@ -456,6 +456,7 @@ impl<'o> Fleet<'o> {
             backward: samples().map(|sample| sample.backward).sum(),
             ts_packets: samples().map(|sample| sample.ts.packets).sum(),
             ts_gaps: samples().map(|sample| sample.ts.gaps).sum(),
+            rtp: None,
             stall_ms: self.stall as f64 / 1e6,
             cpu,
         }

@@ -1,7 +1,7 @@
 //! Children that are certain to die with us, and what `/proc` says about their cost.
 
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -58,6 +58,22 @@ impl Running {
         self.child.stdout.take()
     }
 
+    /// Waits until the child ends well.
+    ///
+    /// # Errors
+    /// When it ends otherwise, or not within `patience`.
+    pub fn wait(&mut self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(format!("a tool failed: {status}").into()),
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+        Err("a tool does not end".into())
+    }
+
     /// Waits until something listens on `address`.
     ///
     /// # Errors
@@ -91,6 +107,14 @@ impl Drop for Running {
 /// When there is none.
 pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// A UDP port of 127.0.0.1 that nobody has.
+///
+/// # Errors
+/// When there is none.
+pub fn free_udp_port() -> Result<u16> {
+    Ok(UdpSocket::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 /// CPU time used so far, in seconds, or used per second, in cores.

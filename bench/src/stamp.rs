@@ -4,6 +4,8 @@
 //! nanoseconds as 16 hexadecimal digits. All bytes are printable, so no emulation prevention is ever needed and a
 //! server that passes frames on untouched passes the stamp on untouched.
 
+use crate::avc::units;
+
 /// The UUID that marks our stamps; printable, as the digits are.
 const MARK: &[u8; 16] = b"oxcast-load-time";
 const DIGITS: usize = 16;
@@ -56,25 +58,6 @@ pub fn find(body: &[u8]) -> Option<u64> {
 fn read_digits(bytes: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(bytes.get(..DIGITS)?).ok()?;
     u64::from_str_radix(digits, 16).ok()
-}
-
-/// A NAL unit of an FLV video tag: where its length field starts, its type, its bytes.
-struct Unit<'a> {
-    start: usize,
-    kind: u8,
-    data: &'a [u8],
-}
-
-/// The NAL units behind 4-byte lengths, from the sixth byte of an FLV video tag on.
-fn units(body: &[u8]) -> impl Iterator<Item = Unit<'_>> {
-    let mut at = 5;
-    std::iter::from_fn(move || {
-        let length = u32::from_be_bytes(*body.get(at..)?.first_chunk()?) as usize;
-        let data = body.get(at + 4..)?.get(..length)?;
-        let unit = Unit { start: at, kind: data.first()? & 0x1f, data };
-        at += 4 + length;
-        Some(unit)
-    })
 }
 
 #[cfg(test)]

@@ -53,10 +53,24 @@ pub struct PlayReport {
     /// MPEG-TS packets whose continuity counter did not follow the one before.
     #[serde(default)]
     pub ts_gaps: u64,
+    /// What WebRTC players counted; nothing of others.
+    #[serde(default)]
+    pub rtp: Option<RtpReport>,
     /// The longest time the generator itself was busy without looking at its sockets, in milliseconds.
     pub stall_ms: f64,
     /// CPU the generator used in the measured time, in cores.
     pub cpu: f64,
+}
+
+/// What the RTP headers told all WebRTC players in the measured seconds.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct RtpReport {
+    /// Packets received.
+    pub packets: u64,
+    /// Packets that did not come.
+    pub lost: u64,
+    /// Packets that came after one with a higher number.
+    pub late: u64,
 }
 
 /// What HLS players saw in the measured seconds.

@@ -15,10 +15,56 @@ const HEAD: &str = "\
 |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 ";
 
-/// The table of all `rows` that have runs, in their order.
+const RTC_HEAD: &str = "\
+| load | CPU, cores | user + system | µs per packet | packets/s | core 0 busy | generator | p50 ms | p99 ms | gap ms | kbit/s min / median | RSS MiB | PSS MiB | packets lost | lost | runs |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+";
+
+/// The table of all `rows` about WebRTC that have runs, in their order; empty when there are none.
+pub fn render_rtc(rows: &[Row], runs: &Runs) -> String {
+    let found = |row: &Row| runs.get(&row.to_string()).filter(|found| !found.is_empty());
+    let lines = rows.iter().filter(|row| row.load.rtc().is_some());
+    let lines: String = lines.filter_map(|row| Some(rtc_line(row, found(row)?))).collect();
+    if lines.is_empty() { lines } else { format!("{RTC_HEAD}{lines}") }
+}
+
+/// Packets per second that the row is about: those to players, or those of publishers, of whose streams the players
+/// get every packet.
+fn packet_rate(row: &Row, run: &Run) -> f64 {
+    let rate = run.play.rtp.unwrap_or_default().packets as f64 / run.play.seconds;
+    match row.load {
+        Load::RtcPublish(count) => rate / run.play.live as f64 * count as f64,
+        _ => rate,
+    }
+}
+
+fn rtc_line(row: &Row, found: &[Run]) -> String {
+    let of = |field: &dyn Fn(&Run) -> f64| Run::median(found, field);
+    let both = if row.cores == Cores::Both { " (2 cores)" } else { "" };
+    let mut out = format!("| {}{both} | {:.3} ", row.load, of(&|run| run.cpu));
+    let mut add = |cell: String| write!(out, "| {cell} ").unwrap_or_default();
+    add(format!("{:.3} + {:.3}", of(&|run| run.user), of(&|run| run.system)));
+    add(format!("{:.2}", of(&|run| run.cpu * 1e6 / packet_rate(row, run))));
+    add(format!("{:.0}", of(&|run| packet_rate(row, run))));
+    add(format!("{:.2}", of(&|run| run.core)));
+    add(format!("{:.2}", of(&|run| run.generator)));
+    add(format!("{:.2}", of(&|run| run.play.latency_ms.p50)));
+    add(format!("{:.2}", of(&|run| run.play.latency_ms.p99)));
+    add(format!("{:.0}", of(&|run| run.play.gap_ms)));
+    add(format!("{:.0} / {:.0}", of(&|run| run.play.kbps.min), of(&|run| run.play.kbps.median)));
+    add(format!("{:.1}", of(&|run| run.rss)));
+    add(format!("{:.1}", of(&|run| run.pss)));
+    let missing = |run: &Run| run.play.rtp.unwrap_or_default().lost;
+    add(found.iter().map(missing).max().unwrap_or_default().to_string());
+    add(found.iter().map(Run::lost).max().unwrap_or_default().to_string());
+    add(found.len().to_string());
+    out + "|\n"
+}
+
+/// The table of all other `rows` that have runs, in their order.
 pub fn render(rows: &[Row], runs: &Runs) -> String {
     let mut out = HEAD.to_owned();
-    for row in rows {
+    for row in rows.iter().filter(|row| row.load.rtc().is_none()) {
         if let Some(found) = runs.get(&row.to_string()).filter(|found| !found.is_empty()) {
             out += &line(row, found, runs);
         }
@@ -91,7 +137,7 @@ fn ratio(cpu: f64, base: Row, runs: &Runs) -> String {
 mod tests {
     use super::*;
     use crate::plan::{Studio, rows};
-    use crate::stats::{Latency, PlayReport};
+    use crate::stats::{Latency, PlayReport, RtpReport};
 
     const STUDIO: Studio = Studio { publishers: 500, publisher_kbps: 500 };
 
@@ -117,6 +163,21 @@ mod tests {
         let cells = cells(&runs, "| nginx-rtmp");
         assert_eq!(cells[2..8], ["rtmp-100", "0.300", "0.000 + 0.300", "2.00", "", ""]);
         assert_eq!(cells[16..19], ["3", "0", "3"]);
+    }
+
+    #[test]
+    fn packets_are_priced() {
+        let rtp = Some(RtpReport { packets: 40_000, lost: 3, late: 0 });
+        let play = PlayReport { players: 10, live: 10, seconds: 2.0, rtp, ..PlayReport::default() };
+        let mut runs = Runs::new();
+        runs.insert("oxcast-adaptive-rtc-publish-200".into(), vec![Run { play: play.clone(), ..run(0.2) }]);
+        runs.insert("oxcast-adaptive-rtc-play-100-from-rtc".into(), vec![Run { play, ..run(0.2) }]);
+        let table = render_rtc(&rows(STUDIO), &runs);
+        let heads: Vec<_> = table.lines().map(|line| line.split('|').count()).collect();
+        assert_eq!(heads, [18; 4]);
+        assert!(table.contains("| rtc-play-100-from-rtc | 0.200 | 0.000 + 0.200 | 10.00 | 20000 |"), "{table}");
+        assert!(table.contains("| rtc-publish-200 | 0.200 | 0.000 + 0.200 | 0.50 | 400000 |"), "{table}");
+        assert!(!render(&rows(STUDIO), &runs).contains("rtc"));
     }
 
     #[test]

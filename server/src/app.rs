@@ -28,6 +28,7 @@ use crate::net::{Conn, Core, Cores, Door, Listener, limits, tls, udp};
 use crate::process::{Identity, Parent, PidFile};
 use crate::protocol::{hls, http_live, rtmp, webrtc};
 use crate::quit::{Quit, Signals, Watch};
+use crate::room;
 use crate::session::{Cid, Roll, Session, tell_status};
 
 /// Why the server did not start: what to say, and the exit status that says it to scripts.
@@ -329,16 +330,17 @@ impl Rtc {
         }))
     }
 
-    /// What answers offers.
+    /// What answers offers, and the rooms of calls.
     fn signalling(&self, config: &Arc<Config>, gate: &Arc<Gate>, identity: &Arc<Identity>) -> Router {
-        webrtc::signalling::router(webrtc::signalling::Service {
+        let offers = webrtc::signalling::router(webrtc::signalling::Service {
             config: config.clone(),
             gate: gate.clone(),
-            lobby: self.service.lobby.clone(),
+            rtc: self.service.clone(),
             certificate: self.certificate.clone(),
             ports: self.ports,
             identity: identity.clone(),
-        })
+        });
+        offers.merge(room::router(config))
     }
 }
 

@@ -16,6 +16,7 @@ mod net;
 mod process;
 mod protocol;
 mod quit;
+mod room;
 mod session;
 mod sound;
 mod status;

@@ -6,13 +6,15 @@ use std::process::ExitCode;
 
 use bench::driver::{Driver, Run};
 use bench::media::{self, Media, Recipe};
-use bench::plan::{Load, Row, Server, Studio, rows};
-use bench::table::{Runs, render};
-use bench::{Result, machine, net};
+use bench::plan::{Load, Origin, Row, Server, Studio, rows};
+use bench::table::{Runs, render, render_rtc};
+use bench::{Result, machine, net, profile};
 use clap::{Parser, Subcommand};
 
 /// The rate of the test stream that all rows share but those about HLS segmenting.
 const KBPS: u32 = 1000;
+/// The length of all test streams.
+const STREAM_SECONDS: u32 = 60;
 
 #[derive(Parser)]
 #[command(
@@ -44,6 +46,15 @@ enum Action {
         #[arg(long, default_value_t = 10)]
         seconds: u32,
     },
+    /// Run rows once with `perf` looking at the server, and say where its time goes; no results are kept
+    Profile {
+        /// Names of rows, or parts of the names of several
+        #[arg(required = true)]
+        patterns: Vec<String>,
+        /// Measured seconds
+        #[arg(long, default_value_t = 10)]
+        seconds: u32,
+    },
     /// Print the names of all rows
     List,
     /// Write the table again from the kept results
@@ -61,40 +72,59 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let here = std::env::current_exe()?;
-    let beside = |name| here.with_file_name(name);
+    let beside = std::env::current_exe()?.with_file_name("oxcast");
     // Servers start in a folder of their own, so the path must not depend on ours.
-    let oxcast = absolute(arguments.oxcast.clone().unwrap_or_else(|| beside("oxcast")))?;
+    let oxcast = absolute(arguments.oxcast.clone().unwrap_or(beside))?;
     let kept = arguments.dir.join("runs.json");
     let rows = rows(arguments.studio);
     match &arguments.action {
         Action::List => rows.iter().for_each(|row| println!("{row}")),
         Action::Report => report(&rows, &load(&kept)?, &oxcast, &arguments.dir)?,
         Action::Run { patterns, repeat, seconds } => {
-            net::raise_file_limit()?;
-            fs::create_dir_all(&arguments.dir)?;
             let chosen = choose(&rows, patterns, &oxcast);
-            let (media, kbps) = test_stream(&arguments.dir, KBPS)?;
-            let studios = chosen.iter().any(|row| matches!(row.load, Load::Segment(..)));
-            let studio_kbps = if studios { arguments.studio.publisher_kbps } else { KBPS };
-            let studio_media = test_stream(&arguments.dir, studio_kbps)?.0;
-            let (oxload, floor) = (beside("oxload"), beside("floor"));
-            let folder = arguments.dir.clone();
-            let driver = Driver {
-                oxcast: oxcast.clone(),
-                oxload,
-                floor,
-                folder,
-                media,
-                kbps,
-                studio_media,
-                seconds: (*seconds).max(2),
-            };
+            let driver = prepare(arguments, &chosen, &oxcast, *seconds)?;
             let runs = measure(&driver, &chosen, *repeat, &kept)?;
             report(&rows, &runs, &oxcast, &arguments.dir)?;
         }
+        Action::Profile { patterns, seconds } => {
+            let chosen = choose(&rows, patterns, &oxcast);
+            let driver = Driver { profile: true, ..prepare(arguments, &chosen, &oxcast, *seconds)? };
+            for row in chosen {
+                let Run { cpu, user, system, .. } = driver.measure(&row)?;
+                let data = driver.folder.join(row.to_string()).join("perf.data");
+                let shares = profile::describe(&data)?;
+                println!("{row}: {cpu:.3} cores ({user:.3} + {system:.3})\n\n{shares}");
+            }
+        }
     }
     Ok(())
+}
+
+/// Makes the test streams that the rows need, and all that is needed to run them.
+fn prepare(arguments: &Arguments, chosen: &[Row], oxcast: &Path, seconds: u32) -> Result<Driver> {
+    net::raise_file_limit()?;
+    fs::create_dir_all(&arguments.dir)?;
+    let here = std::env::current_exe()?;
+    let (media, kbps) = test_stream(&arguments.dir, KBPS)?;
+    let studios = chosen.iter().any(|row| matches!(row.load, Load::Segment(..)));
+    let studio_kbps = if studios { arguments.studio.publisher_kbps } else { KBPS };
+    let studio_media = test_stream(&arguments.dir, studio_kbps)?.0;
+    let sound = absolute(arguments.dir.join("sound.ogg"))?;
+    if !sound.exists() && chosen.iter().any(|row| row.load.rtc() == Some(Origin::Rtc)) {
+        media::make_opus(&sound, STREAM_SECONDS)?;
+    }
+    Ok(Driver {
+        oxcast: oxcast.to_owned(),
+        oxload: here.with_file_name("oxload"),
+        floor: here.with_file_name("floor"),
+        folder: arguments.dir.clone(),
+        media,
+        kbps,
+        studio_media,
+        sound,
+        seconds: seconds.max(2),
+        profile: false,
+    })
 }
 
 /// Those of `all` that `patterns` choose, without those of a server that is not there. A pattern that is a row's whole
@@ -152,14 +182,15 @@ fn test_stream(folder: &Path, kbps: u32) -> Result<(PathBuf, f64)> {
     let name = if kbps == KBPS { "media.flv".to_owned() } else { format!("media-{kbps}.flv") };
     let out = folder.join(name);
     if !out.exists() {
-        media::make(&Recipe { out: out.clone(), seconds: 60, kbps, fps: 30, gop: 60 })?;
+        media::make(&Recipe { out: out.clone(), seconds: STREAM_SECONDS, kbps, fps: 30, gop: 60 })?;
     }
     let kbps = Media::load(&out)?.kbps;
     Ok((out.canonicalize()?, kbps))
 }
 
 fn report(rows: &[Row], runs: &Runs, oxcast: &Path, folder: &Path) -> Result<()> {
-    let text = format!("{}\n{}", machine::describe(oxcast, folder), render(rows, runs));
+    let machine = machine::describe(oxcast, folder);
+    let text = format!("{machine}\n{}\n{}", render(rows, runs), render_rtc(rows, runs));
     print!("{text}");
     fs::write(folder.join("report.md"), text)?;
     Ok(())

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use bench::stats::Line;
-use bench::{media, net, play, poll, publish};
+use bench::{media, net, play, poll, publish, rtc_play, rtc_publish};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(
-    about = "Load generator for RTMP, HTTP-FLV, HTTP-TS and HLS: one process, one thread, thousands of players"
+    about = "Load generator for RTMP, HTTP-FLV, HTTP-TS, HLS and WebRTC: one process, one thread, thousands of players"
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -25,6 +25,10 @@ enum Action {
     Play(play::Options),
     /// Poll HLS playlists with many players and report as JSON
     Hls(poll::Options),
+    /// Play over WebRTC (WHEP) with many players and report as JSON
+    RtcPlay(rtc_play::Options),
+    /// Publish an FLV file's pictures and an Ogg file of Opus over WebRTC (WHIP), with time stamps inside
+    RtcPublish(rtc_publish::Options),
 }
 
 fn main() -> ExitCode {
@@ -45,5 +49,7 @@ fn run(action: &Action) -> bench::Result<()> {
         Action::Publish(options) => publish::run(options, &mut say),
         Action::Play(options) => play::run(options, &mut say),
         Action::Hls(options) => poll::run(options, &mut say),
+        Action::RtcPlay(options) => rtc_play::run(options, &mut say),
+        Action::RtcPublish(options) => rtc_publish::run(options, &mut say),
     }
 }

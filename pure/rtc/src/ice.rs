@@ -52,6 +52,8 @@ pub struct Options {
 pub struct Agent {
     options: Options,
     username: String,
+    /// What ICE is to go on with once the peer proves it: our credentials, and both user names.
+    next: Option<(Credentials, String)>,
     paths: Vec<Known>,
     selected: Option<Path>,
     /// The last genuine word of the peer.
@@ -77,6 +79,7 @@ impl Agent {
         Self {
             options,
             username,
+            next: None,
             paths: Vec::new(),
             selected: None,
             heard: now,
@@ -84,6 +87,12 @@ impl Agent {
             answers: VecDeque::new(),
             changed: false,
         }
+    }
+
+    /// Starts ICE again (RFC 8445 §9): everything goes on as before until the first check with the new credentials, which chooses the way.
+    pub fn restart(&mut self, local: Credentials, remote_ufrag: &str) {
+        let username = format!("{}:{remote_ufrag}", local.ufrag);
+        self.next = Some((local, username));
     }
 
     /// Takes a STUN datagram and answers it if it wants an answer.
@@ -157,6 +166,12 @@ impl Agent {
             self.refuse(path, message, 400, "Bad Request");
             return Err(Error::Credentials);
         };
+        let proves = |(local, name): &mut (Credentials, String)| {
+            username == name.as_bytes() && message.verify(local.password.as_bytes())
+        };
+        if let Some((local, name)) = self.next.take_if(proves) {
+            (self.options.local, self.username, self.selected) = (local, name, None);
+        }
         let password = self.options.local.password.as_bytes();
         if username != self.username.as_bytes() || !message.verify(password) {
             self.refuse(path, message, 401, "Unauthorized");
@@ -372,6 +387,31 @@ mod tests {
             }
             assert_eq!(agent.selected(), Some(path(selected)), "at {time} s");
         }
+    }
+
+    #[test]
+    fn starts_again_when_the_peer_proves_it() {
+        let mut agent = agent();
+        agent.receive(Micros(1), path(1), &check(true)).unwrap();
+        assert_eq!(agent.poll_selected(), Some(path(1)));
+        let local = Credentials { ufrag: "anew".into(), password: "fedcba9876543210fedcba9876543210".into() };
+        agent.restart(local.clone(), "them");
+        let again = |name: &[u8], password: &str| {
+            let check = Writer::binding(Class::Request, [3; 12]).username(name).role(Role::Controlling(1));
+            check.finish(Some(password.as_bytes()))
+        };
+        // Neither the new name with the old password, nor the other way round.
+        assert!(agent.receive(Micros(2), path(2), &again(b"anew:them", PASSWORD)).is_err());
+        assert!(agent.receive(Micros(2), path(2), &again(b"ours:theirs", &local.password)).is_err());
+        assert_eq!(agent.receive(Micros(3), path(1), &check(true)), Ok(()), "the old start counts still");
+        assert_eq!((agent.selected(), agent.poll_selected()), (Some(path(1)), None));
+        agent.answers.clear();
+
+        assert_eq!(agent.receive(Micros(4), path(2), &again(b"anew:them", &local.password)), Ok(()));
+        assert!(Message::parse(&agent.poll_transmit().unwrap().data).unwrap().verify(local.password.as_bytes()));
+        assert_eq!(agent.poll_selected(), Some(path(2)), "without a nomination");
+        assert!(agent.is_valid(path(1)), "media may be on its way there");
+        assert!(agent.receive(Micros(5), path(1), &check(true)).is_err(), "the old start is over");
     }
 
     #[test]

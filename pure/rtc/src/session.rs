@@ -141,6 +141,11 @@ impl Session {
         }
     }
 
+    /// Starts ICE again with these credentials of ours; the keys and the media stay. See [`ice::Agent::restart`].
+    pub fn restart(&mut self, local: ice::Credentials, remote_ufrag: &str) {
+        self.agent.restart(local, remote_ufrag);
+    }
+
     /// Takes a datagram that came this way. What cannot be used is only counted, see [`refused`](Self::refused).
     pub fn receive(&mut self, now: Micros, path: Path, datagram: &[u8]) {
         if matches!(self.stage, Stage::Closed) {

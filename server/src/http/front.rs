@@ -1,5 +1,5 @@
 //! The front of an HTTP connection: hyper reads the requests, and a router answers them. A request that a protocol wants for
-//! itself, such as one for a live stream, takes the socket over from hyper.
+//! itself, such as one for a live stream, takes the socket over from hyper; a handler may go on with the socket when it has answered.
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
@@ -23,6 +23,7 @@ use tracing::{info, warn};
 
 use super::Guard;
 use super::patience::Patient;
+use super::upgrade::{Upgrade, Upgraded};
 use crate::config::Config;
 use crate::net::outbox::STALL;
 use crate::session::Session;
@@ -48,7 +49,7 @@ pub struct Taken<S> {
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a peer may go on sending what nobody reads, before the connection is closed hard.
-const LINGER: Duration = Duration::from_secs(2);
+pub const LINGER: Duration = Duration::from_secs(2);
 
 /// The largest request head.
 pub const MAX_HEAD: usize = 16 << 10;
@@ -60,8 +61,8 @@ impl Front {
     }
 
     /// Serves requests until the connection ends, or one comes that somebody `wants` for himself and may have. Handlers find
-    /// the `Arc<Session>` of the connection among the extensions of the request. Who comes when the server is `full` is told so.
-    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    /// the `Arc<Session>` of the connection and an [`Upgrade`] among the extensions of the request. Who comes when the server is `full` is told so.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static>(
         &self,
         stream: S,
         session: &Arc<Session>,
@@ -70,11 +71,13 @@ impl Front {
         wants: impl Fn(&Request<Incoming>) -> bool,
     ) -> Option<Taken<S>> {
         let taken: RefCell<Option<Request<()>>> = RefCell::new(None);
+        let upgrade = Upgrade::default();
         let count = Cell::new(0u32);
         let answer = service_fn(|mut request: Request<Incoming>| {
             count.set(count.get() + 1);
             tell(count.get(), session, &request);
             request.extensions_mut().insert(session.clone());
+            request.extensions_mut().insert(upgrade.clone());
             let (taken, wants) = (&taken, &wants);
             // hyper wants to move it.
             Box::pin(async move {
@@ -114,7 +117,12 @@ impl Front {
             return Some(Taken { request, stream, early: parts.read_buf });
         }
         match ended {
-            Ok(()) => {}
+            Ok(()) => {
+                if let Some(serve) = upgrade.take() {
+                    serve(Upgraded { stream: Box::new(stream), early: parts.read_buf }).await;
+                    return None;
+                }
+            }
             Err(e) if e.is_timeout() && count.get() > 0 && parts.read_buf.is_empty() => {
                 info!("client finished: no further request");
             }
@@ -134,7 +142,7 @@ impl Front {
 }
 
 /// Lets the peer read the last answer: if bytes of his arrived at a closed socket, TCP would throw away what he has not read yet.
-async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> std::io::Result<()> {
+pub async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> std::io::Result<()> {
     stream.shutdown().await?;
     let mut rest = [0; 1024];
     while stream.read(&mut rest).await? > 0 {}

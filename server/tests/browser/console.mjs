@@ -3,11 +3,7 @@
 //
 //   node console.mjs <base URL of the API> <stream to end> [screenshot.png] [name:password]
 
-import { createServer } from 'node:http';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { browse, onPage } from './chromium.mjs';
 
 const [api, stream, screenshot, credentials] = process.argv.slice(2);
 
@@ -21,27 +17,6 @@ const PAGE = `<!doctype html>
   td, th { border: 1px solid #bbc; padding: 4px 10px; text-align: left; }
 </style>
 <div id="tables"></div>`;
-
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
-
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
-
-async function servePage() {
-  const server = createServer((_, response) => {
-    response.setHeader('Content-Type', 'text/html');
-    response.end(PAGE);
-  });
-  await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
-  return server;
-}
 
 // Runs in the page: gives it `ask`, which the console's framework calls JSONP, and `show`.
 function prepare(api) {
@@ -112,28 +87,13 @@ async function operate(stream) {
   return { ...answers, ...seen };
 }
 
-const server = await servePage();
-const profile = await mkdtemp(join(tmpdir(), 'oxcast-chromium-'));
 const [username, password] = credentials?.split(':') ?? [];
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: CHROMIUM,
-  headless: true,
-  args: FLAGS,
-  viewport: { width: 1100, height: 800 },
-  httpCredentials: credentials && { username, password },
-});
-try {
-  const page = context.pages()[0] ?? (await context.newPage());
-  const errors = [];
-  page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
-  page.on('pageerror', (error) => errors.push(error.message));
-  await page.goto(`http://127.0.0.1:${server.address().port}/`);
-  await page.evaluate(prepare, api);
-  const seen = await page.evaluate(operate, stream).catch((error) => ({ failed: error.message }));
-  if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
-  console.log(JSON.stringify({ ...seen, errors }));
-} finally {
-  await context.close();
-  server.close();
-  await rm(profile, { recursive: true, force: true });
-}
+const options = { viewport: { width: 1100, height: 800 }, httpCredentials: credentials && { username, password } };
+await browse([], options, (context) =>
+  onPage(context, PAGE, async (page, errors) => {
+    await page.evaluate(prepare, api);
+    const seen = await page.evaluate(operate, stream).catch((error) => ({ failed: error.message }));
+    if (screenshot) await page.screenshot({ path: screenshot, fullPage: true });
+    console.log(JSON.stringify({ ...seen, errors }));
+  }),
+);

@@ -6,12 +6,9 @@
 // MP3 and AAC with an <audio> element. The path tells which. The page comes from a server of its own, so it has another origin than the stream,
 // and CORS counts.
 
-import { createServer } from 'node:http';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { AUTOPLAY, browse, onPage } from './chromium.mjs';
 
 const [url, seconds = '5', screenshot] = process.argv.slice(2);
 
@@ -27,28 +24,10 @@ const SCRIPTS = { '/mpegts.js': 'mpegts.js/dist/mpegts.js', '/hls.js': 'hls.js/d
 // How long the first picture may take; machines that run tests are busy.
 const START = 20_000;
 
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
-
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--autoplay-policy=no-user-gesture-required',
-];
-
-async function servePage() {
-  const require = createRequire(import.meta.url);
-  const server = createServer(async (request, response) => {
-    const script = SCRIPTS[request.url];
-    response.setHeader('Content-Type', script ? 'text/javascript' : 'text/html');
-    response.end(script ? await readFile(require.resolve(script)) : PAGE);
-  });
-  await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
-  return server;
+// What the page loads besides itself.
+async function script(url) {
+  const found = SCRIPTS[url];
+  return found && ['text/javascript', await readFile(createRequire(import.meta.url).resolve(found))];
 }
 
 // Runs in the page: starts the player, and leaves what it tells in `window.seen`.
@@ -130,24 +109,11 @@ async function watch(page) {
   return { ...last, played: (Date.now() - since) / 1000, progress: last.time - first.time };
 }
 
-const server = await servePage();
-const profile = await mkdtemp(join(tmpdir(), 'oxcast-chromium-'));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: CHROMIUM,
-  headless: true,
-  args: FLAGS,
+await browse(AUTOPLAY, {}, (context) => {
+  const work = async (page, complaints) => {
+    const seen = await watch(page);
+    seen.errors.push(...complaints);
+    console.log(JSON.stringify(seen));
+  };
+  return onPage(context, PAGE, work, script);
 });
-try {
-  const page = context.pages()[0] ?? (await context.newPage());
-  const complaints = [];
-  page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
-  page.on('pageerror', (error) => complaints.push(error.message));
-  await page.goto(`http://127.0.0.1:${server.address().port}/`);
-  const seen = await watch(page);
-  seen.errors.push(...complaints);
-  console.log(JSON.stringify(seen));
-} finally {
-  await context.close();
-  server.close();
-  await rm(profile, { recursive: true, force: true });
-}

@@ -1,44 +1,15 @@
 // Publishes a fake camera by WHIP and plays by WHEP in headless Chromium, and prints what its peer connections tell as one line of JSON.
 //
-//   node rtc.mjs '{"publish": URL, "play": URL, "seconds": 5, "screenshot": "a.png", "codec": "video/H264", "tcp": true}'
+//   node rtc.mjs '{"publish": URL, "play": URL, "seconds": 5, "screenshot": "a.png", "codec": "video/H264", "restart": true}'
 //
 // Each of the URLs may be missing. `publish` and `play` of the output hold what getStats() knows about tracks; `play.frames` counts decoded
 // pictures between the first one and the end, `play.energy` the energy of the sound.
 
-import { createServer } from 'node:http';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { AUTOPLAY, browse, FAKE_DEVICES, onPage } from './chromium.mjs';
 
 const wish = JSON.parse(process.argv[2]);
-const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
-
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--autoplay-policy=no-user-gesture-required',
-  '--use-fake-device-for-media-stream',
-  '--use-fake-ui-for-media-stream',
-  // Addresses of this machine are not hidden behind mDNS names, which nobody here resolves.
-  '--disable-features=WebRtcHideLocalIpsWithMdns',
-  '--allow-loopback-in-peer-connection',
-];
 
 const PAGE = '<!doctype html><meta charset="utf-8"><title>WebRTC</title><video id="video" width="640" autoplay playsinline></video>';
-
-async function servePage() {
-  const server = createServer((request, response) => {
-    response.setHeader('Content-Type', 'text/html');
-    response.end(PAGE);
-  });
-  await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
-  return server;
-}
 
 // All of it runs in the page.
 async function meet(wish) {
@@ -56,6 +27,30 @@ async function meet(wish) {
     return new URL(response.headers.get('Location'), url).href;
   }
 
+  // RFC 9725, section 4.3.3: credentials go there and come back, the rest of the description stays.
+  async function startIceAgain(pc, location) {
+    const before = (await stats(pc, 'inbound-rtp')).pair?.id;
+    const offer = await pc.createOffer({ iceRestart: true });
+    await pc.setLocalDescription(offer);
+    const line = (sdp, start) => sdp.split('\r\n').find((text) => text.startsWith(start));
+    const body = ['a=ice-ufrag:', 'a=ice-pwd:', 'm=', 'a=mid:'].map((start) => line(offer.sdp, start)).join('\r\n') + '\r\n';
+    const headers = { 'Content-Type': 'application/trickle-ice-sdpfrag', 'If-Match': '*' };
+    const response = await fetch(location, { method: 'PATCH', headers, body });
+    const text = await response.text();
+    if (response.status !== 200) throw new Error(`PATCH: ${response.status} ${text}`);
+    let sdp = pc.remoteDescription.sdp;
+    for (const start of ['a=ice-ufrag:', 'a=ice-pwd:']) {
+      sdp = sdp.replaceAll(new RegExp(`^${start}.*$`, 'gm'), line(text, start));
+    }
+    await pc.setRemoteDescription({ type: 'answer', sdp });
+    const deadline = Date.now() + START;
+    for (let pair = before; pair === before; pair = (await stats(pc, 'inbound-rtp')).pair?.id) {
+      if (Date.now() > deadline) throw new Error('no other candidate pair');
+      await pause(20);
+    }
+    seen.startedAgain = response.headers.get('ETag');
+  }
+
   async function connected(pc) {
     const deadline = Date.now() + START;
     while (pc.connectionState !== 'connected') {
@@ -71,8 +66,9 @@ async function meet(wish) {
       if (entry.type === type) {
         const codec = report.get(entry.codecId)?.mimeType;
         found[entry.kind] = { ...entry, codec };
-      } else if (entry.type === 'candidate-pair' && entry.nominated) {
-        found.pair = { ...entry, protocol: report.get(entry.remoteCandidateId)?.protocol };
+      } else if (entry.type === 'transport' && entry.selectedCandidatePairId) {
+        const pair = report.get(entry.selectedCandidatePairId);
+        found.pair = { ...pair, protocol: report.get(pair?.remoteCandidateId)?.protocol };
       } else if (entry.type === 'remote-inbound-rtp') {
         found[`${entry.kind}Remote`] = entry;
       }
@@ -123,6 +119,7 @@ async function meet(wish) {
   try {
     const sender = wish.publish ? await publish() : null;
     const player = wish.play ? await play() : null;
+    if (wish.restart) await startIceAgain(player.pc, player.location);
     const first = player && (await stats(player.pc, 'inbound-rtp'));
     await pause((wish.seconds ?? 5) * 1000);
     if (sender) seen.publish = await stats(sender.pc, 'outbound-rtp');
@@ -143,26 +140,15 @@ async function meet(wish) {
   return seen;
 }
 
-const server = await servePage();
-const profile = await mkdtemp(join(tmpdir(), 'oxcast-chromium-'));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: CHROMIUM,
-  headless: true,
-  args: FLAGS,
-  permissions: ['camera', 'microphone'],
-});
-try {
-  const page = context.pages()[0] ?? (await context.newPage());
-  page.on('console', (message) => message.type() === 'error' && console.error(message.text()));
-  await page.goto(`http://127.0.0.1:${server.address().port}/`);
-  const meeting = page.evaluate(meet, wish);
-  if (wish.screenshot) {
-    await page.waitForTimeout((wish.seconds ?? 5) * 1000);
-    await page.screenshot({ path: wish.screenshot });
-  }
-  console.log(JSON.stringify(await meeting));
-} finally {
-  await context.close();
-  server.close();
-  await rm(profile, { recursive: true, force: true });
-}
+await browse([...AUTOPLAY, ...FAKE_DEVICES], { permissions: ['camera', 'microphone'] }, (context) =>
+  onPage(context, PAGE, async (page, complaints) => {
+    const meeting = page.evaluate(meet, wish);
+    if (wish.screenshot) {
+      await page.waitForTimeout((wish.seconds ?? 5) * 1000);
+      await page.screenshot({ path: wish.screenshot });
+    }
+    const seen = await meeting;
+    complaints.forEach((complaint) => console.error(complaint));
+    console.log(JSON.stringify(seen));
+  }),
+);

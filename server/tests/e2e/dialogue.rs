@@ -197,11 +197,17 @@ impl Dialogue {
 
     /// Says a WebSocket message.
     pub fn tell(&mut self, opcode: u8, payload: &[u8]) {
-        assert!(payload.len() < 126);
         let mask = [0x11, 0x22, 0x33, 0x44];
         let masked = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
-        let frame: Vec<u8> =
-            [0x80 | opcode, 0x80 | payload.len() as u8].into_iter().chain(mask).chain(masked).collect();
+        let mut frame = vec![0x80 | opcode];
+        match payload.len() {
+            short @ ..126 => frame.push(0x80 | short as u8),
+            long => {
+                frame.push(0x80 | 127);
+                frame.extend((long as u64).to_be_bytes());
+            }
+        }
+        frame.extend(mask.into_iter().chain(masked));
         self.say(frame);
     }
 

@@ -41,6 +41,7 @@ pub struct Setup<'a> {
 /// See the module.
 pub struct Server {
     running: Running,
+    started: bool,
     stopped: bool,
     /// Its working directory.
     pub dir: PathBuf,
@@ -196,13 +197,14 @@ impl Server {
         let mut command = oxcast();
         command.args(["-c", "oxcast.conf"]);
         let running = Running::start("oxcast", with_disk(disk, command).current_dir(&dir));
-        let mut server = Self { running, stopped: false, dir, rtmp, http, api };
-        until("the server answers", SOON * 2, || match server.running.ended() {
+        let mut server = Self { running, started: true, stopped: false, dir, rtmp, http, api };
+        let answers = until("the server answers", SOON * 2, || match server.running.ended() {
             Some(status) if status.code() == Some(234) => Some(false),
             Some(status) => panic!("the server ended: {status}\n{}", server.said()),
             None => http::get(api, "/api/v1/versions").ok().map(|_| true),
-        })
-        .then_some(server)
+        });
+        server.started = answers;
+        answers.then_some(server)
     }
 
     /// The log.
@@ -324,6 +326,9 @@ impl Drop for Server {
         let ended = self.running.ended();
         let lines = [self.running.out.all(), self.running.err.all()].concat();
         let _ = fs::remove_dir_all(&self.dir);
+        if !self.started {
+            return;
+        }
         assert!(ended.is_none() || self.stopped, "the server has ended: {ended:?}\n{}", lines.join("\n"));
         let bad = lines.iter().find(|line| line.contains("panicked") || line.contains("[ERROR]"));
         assert_eq!(bad, None, "in the server's log");

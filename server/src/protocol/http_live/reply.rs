@@ -3,10 +3,8 @@
 use std::fmt::Write;
 
 use axum::http::{HeaderMap, StatusCode, Version, header};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use sha1::{Digest, Sha1};
 
+use crate::http::handshake;
 use crate::net::Framing;
 
 /// A response head.
@@ -38,12 +36,10 @@ impl Reply {
 
     /// The answer to a WebSocket handshake with this `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
     pub(super) fn websocket(key: &[u8]) -> Self {
-        let accept =
-            Sha1::new().chain_update(key).chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
         let mut reply = Self(String::from("HTTP/1.1 101 Switching Protocols\r\n"));
         reply.header("Upgrade", "websocket");
         reply.header("Connection", "Upgrade");
-        reply.header("Sec-WebSocket-Accept", &BASE64.encode(accept));
+        reply.header("Sec-WebSocket-Accept", &handshake::accept(key));
         reply
     }
 
@@ -76,17 +72,5 @@ impl Reply {
         self.0.push_str("\r\n");
         self.0.push_str(body);
         self.0.into()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_handshake_of_rfc_6455_1_3() {
-        let head = Reply::websocket(b"dGhlIHNhbXBsZSBub25jZQ==").with_body("");
-        let head = String::from_utf8(head.to_vec()).unwrap();
-        assert!(head.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
     }
 }

@@ -21,6 +21,7 @@ use super::{Service, flv, plain};
 use crate::config::{HttpFormat, HttpRemux, Vhost};
 use crate::form;
 use crate::gate::{Ask, Playing, Refused};
+use crate::http::handshake;
 use crate::net::{Conn, Core, Delivery, Framing, Input, Outbox};
 use crate::session::{Kind, Session};
 
@@ -237,8 +238,8 @@ impl Viewer {
 
     /// How the body travels: as WebSocket messages, in chunks, or, for HTTP/1.0, until the connection ends.
     fn framing(&self) -> Result<Framing, (StatusCode, &'static str)> {
-        if websocket::is_asked_for(&self.request) {
-            return websocket::handshake(self.request.headers()).map(|_| Framing::WebSocket);
+        if handshake::is_asked_for(&self.request) {
+            return handshake::read(self.request.headers()).map(|_| Framing::WebSocket);
         }
         Ok(if self.request.version() == Version::HTTP_10 { Framing::Raw } else { Framing::Chunked })
     }

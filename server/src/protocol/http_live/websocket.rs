@@ -1,33 +1,6 @@
-//! What a WebSocket player says: the handshake (RFC 6455 §4.2), then pings and goodbyes (§5). Anything else it sends is of no
-//! interest.
+//! What a WebSocket player says behind its handshake: pings and goodbyes (RFC 6455 §5). Anything else it sends is of no interest.
 
-use axum::http::{HeaderMap, HeaderName, Request, StatusCode, Version, header};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::{BufMut, Bytes, BytesMut};
-
-/// The request wants to go on as a WebSocket.
-pub(super) fn is_asked_for(request: &Request<()>) -> bool {
-    request.version() >= Version::HTTP_11 && has_token(request.headers(), &header::UPGRADE, "websocket")
-}
-
-/// Reads the handshake: the `Sec-WebSocket-Key`, or the status and the reason of a refusal.
-pub(super) fn handshake(headers: &HeaderMap) -> Result<&[u8], (StatusCode, &'static str)> {
-    if !has_token(headers, &header::CONNECTION, "upgrade") {
-        return Err((StatusCode::BAD_REQUEST, "a WebSocket handshake without `Connection: Upgrade`"));
-    }
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return Err((StatusCode::UPGRADE_REQUIRED, "a WebSocket handshake of another version than 13"));
-    }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(|key| key.as_bytes().trim_ascii());
-    key.filter(|key| BASE64.decode(key).is_ok_and(|key| key.len() == 16))
-        .ok_or((StatusCode::BAD_REQUEST, "a WebSocket handshake without a valid Sec-WebSocket-Key"))
-}
-
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
-    values.flat_map(|v| v.split(',')).any(|t| t.trim().eq_ignore_ascii_case(token))
-}
 
 /// A control frame of the player.
 #[derive(Debug, PartialEq, Eq)]
@@ -175,25 +148,5 @@ mod tests {
         let mut said = Vec::new();
         assert_eq!(Listener::default().receive(&[0x81, 1, 0], &mut said), Err(Error::Unmasked));
         assert_eq!(Listener::default().receive(&frame(9, &[0; 200]), &mut said), Err(Error::Control));
-    }
-
-    #[test]
-    fn handshakes() {
-        let read = |lines: &[(&str, &str)]| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in lines {
-                headers.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
-            }
-            handshake(&headers).map(<[u8]>::to_vec).map_err(|(status, _)| status.as_u16())
-        };
-        let upgrade = ("connection", "keep-alive, Upgrade");
-        let version = ("sec-websocket-version", "13");
-        let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-        assert_eq!(read(&[upgrade, version, key]), Ok(key.1.as_bytes().to_vec()));
-        assert_eq!(read(&[version, key]), Err(400));
-        assert_eq!(read(&[upgrade, version]), Err(400));
-        assert_eq!(read(&[upgrade, version, ("sec-websocket-key", "c2hvcnQ=")]), Err(400));
-        assert_eq!(read(&[upgrade, key]), Err(426));
-        assert_eq!(read(&[upgrade, ("sec-websocket-version", "8"), key]), Err(426));
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc};
 use tracing::{Instrument, debug, error};
 
 use super::Service;
-use super::lobby::Found;
+use super::lobby::{Found, Restart};
 use super::peer::{Line, Peer};
 use crate::breaker::Level;
 use crate::log;
@@ -36,6 +36,22 @@ pub enum Message {
         line: Option<Line>,
         /// What came.
         data: Bytes,
+        /// The core to which it came.
+        from: usize,
+    },
+    /// A peer of the other core, which gets this, has proved itself over this way.
+    Proved {
+        /// How its datagrams come.
+        key: (Protocol, SocketAddr),
+        /// The core that has the peer.
+        core: usize,
+    },
+    /// ICE of a peer of yours starts again.
+    Restart {
+        /// Its first name.
+        ufrag: String,
+        /// With what.
+        restart: Restart,
     },
     /// A TCP connection of a peer of yours has ended.
     Lost(SocketAddr),
@@ -172,9 +188,20 @@ impl Floor {
 
     fn hear(self: &Rc<Self>, message: Message) {
         match message {
-            Message::Datagram { path, line, data } => {
-                if let Some(peer) = self.peer_of(path, &data) {
-                    self.serve(&peer, path, line.as_ref(), &data);
+            Message::Datagram { path, line, data, from } => {
+                let Some(peer) = self.peer_of(path, &data) else { return };
+                self.serve(&peer, path, line.as_ref(), &data);
+                if Kind::of(&data) == Some(Kind::Stun) && peer.paths().contains(&path) {
+                    let key = (path.protocol, path.remote);
+                    self.service.tell(from, Message::Proved { key, core: self.core.index });
+                }
+            }
+            Message::Proved { key, core } => self.remember(key, core),
+            Message::Restart { ufrag, restart } => {
+                let peer = self.names.borrow().get(&ufrag).cloned();
+                if let Some(peer) = peer {
+                    peer.restart(self, &restart);
+                    self.names.borrow_mut().insert(restart.local.ufrag, peer);
                 }
             }
             Message::Lost(remote) => self.lose(remote),
@@ -216,7 +243,8 @@ impl Floor {
             Some(Way::Here(peer)) => self.serve(&peer, path, line, datagram),
             Some(Way::Core(core)) => {
                 let data = Bytes::copy_from_slice(datagram);
-                self.tell(core, Message::Datagram { path, line: line.cloned(), data });
+                let (line, from) = (line.cloned(), self.core.index);
+                self.service.tell(core, Message::Datagram { path, line, data, from });
             }
             None => debug!("a datagram of nobody known, peer={}", path.remote),
         }
@@ -229,19 +257,11 @@ impl Floor {
             Some(Way::Here(peer)) => peer.lose(self, remote),
             Some(Way::Core(core)) => {
                 self.strangers.set(self.strangers.get() - 1);
-                self.tell(core, Message::Lost(remote));
+                self.service.tell(core, Message::Lost(remote));
             }
             None => {}
         }
         self.flush();
-    }
-
-    fn tell(&self, core: usize, message: Message) {
-        if let Some(inbox) = self.service.inboxes.get(core)
-            && inbox.try_send(message).is_err()
-        {
-            debug!("core {core} does not keep up, a datagram is lost");
-        }
     }
 
     /// Whose datagram it is. A check names its session; everything else is known by its address.
@@ -260,10 +280,8 @@ impl Floor {
                 self.enter(peer.clone());
                 Some(Way::Here(peer))
             }
-            Found::Core(core) => {
-                self.remember(key, core);
-                Some(Way::Core(core))
-            }
+            // Where the peer's other datagrams belong is believed when that core has seen a proof.
+            Found::Core(core) => Some(Way::Core(core)),
         }
     }
 
@@ -293,7 +311,9 @@ impl Floor {
     fn enter(self: &Rc<Self>, peer: Rc<Peer>) {
         let slot = self.peers.borrow_mut().insert(peer.clone());
         peer.slot.set(slot);
-        self.names.borrow_mut().insert(peer.ufrag.clone(), peer.clone());
+        for name in peer.names() {
+            self.names.borrow_mut().insert(name, peer.clone());
+        }
         let (floor, span) = (self.clone(), log::span(peer.session.cid));
         let kick = async move {
             let reason = peer.session.kicked().await;
@@ -320,7 +340,9 @@ impl Floor {
     pub fn leave(&self, peer: &Rc<Peer>) {
         let slot = peer.slot.get();
         self.agenda.borrow_mut().set(slot, None);
-        self.names.borrow_mut().remove(&peer.ufrag);
+        for name in peer.names() {
+            self.names.borrow_mut().remove(&name);
+        }
         self.ways.borrow_mut().retain(|_, way| !matches!(way, Way::Here(known) if Rc::ptr_eq(known, peer)));
         if self.peers.borrow().get(slot).is_some_and(|known| Rc::ptr_eq(known, peer)) {
             self.peers.borrow_mut().remove(slot);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rtc::ice::Credentials;
 use rtc::sdp::Section;
 
 use crate::gate::{Playing, Publishing};
@@ -19,6 +20,17 @@ pub struct Guest {
     pub options: rtc::session::Options,
     /// What it will do.
     pub role: Role,
+    /// ICE has been started again before it came.
+    pub restart: Option<Restart>,
+}
+
+/// A new start of ICE (RFC 8445 §9).
+#[derive(Clone, Debug)]
+pub struct Restart {
+    /// Ours.
+    pub local: Credentials,
+    /// The peer's `ice-ufrag`.
+    pub remote_ufrag: String,
 }
 
 /// What a session is for.
@@ -44,10 +56,29 @@ pub enum Role {
 pub struct Known {
     /// Its name, its counters and its kick.
     pub session: Arc<Session>,
-    /// Both user names, `ours:theirs`.
+    /// Both user names, `ours:theirs`, at the start; they name the session for good.
     pub username: String,
+    /// Both user names since ICE was started last.
+    pub latest: String,
     /// What a DELETE or PATCH has to know.
     pub token: String,
+}
+
+/// Why ICE cannot be started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRestart {
+    /// There is no such session any more.
+    #[error("this session is over")]
+    Gone,
+    /// Names are remembered as long as their session lasts.
+    #[error("ICE of a session is not started more than {MAX_RESTARTS} times")]
+    TooOften,
+    /// Another session has this user name.
+    #[error("another session has this ice-ufrag")]
+    Taken,
+    /// Its core does not keep up.
+    #[error("the server is too busy")]
+    Busy,
 }
 
 /// Why a guest cannot wait.
@@ -64,15 +95,37 @@ pub enum NoRoom {
 /// Answered offers cost memory, and who made them may never come.
 const MAX_WAITING: usize = 4096;
 
+/// A browser does it when its network changes.
+const MAX_RESTARTS: usize = 64;
+
 /// See the module.
 #[derive(Default)]
 pub struct Lobby {
-    entries: Mutex<HashMap<String, Entry>>,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    sessions: HashMap<String, Entry>,
+    /// The first names of sessions by their later ones.
+    renamed: HashMap<String, String>,
 }
 
 struct Entry {
     known: Known,
     place: Place,
+    /// All names but the first.
+    names: Vec<String>,
+}
+
+impl Entries {
+    fn has(&self, ufrag: &str) -> bool {
+        self.sessions.contains_key(ufrag) || self.renamed.contains_key(ufrag)
+    }
+
+    fn forget(&mut self, entry: &Entry) {
+        entry.names.iter().for_each(|name| drop(self.renamed.remove(name)));
+    }
 }
 
 enum Place {
@@ -97,27 +150,55 @@ impl Lobby {
     /// When the name is taken, or when too many wait.
     pub fn wait(&self, ufrag: &str, known: Known, guest: Guest, patience: Duration) -> Result<(), NoRoom> {
         let mut entries = self.entries.lock();
-        if entries.contains_key(ufrag) {
+        if entries.has(ufrag) {
             return Err(NoRoom::Taken);
         }
+        let sessions = &mut entries.sessions;
         let is_waiting = |entry: &&Entry| matches!(entry.place, Place::Waiting(..));
-        if entries.len() >= MAX_WAITING && entries.values().filter(is_waiting).count() >= MAX_WAITING {
+        if sessions.len() >= MAX_WAITING && sessions.values().filter(is_waiting).count() >= MAX_WAITING {
             return Err(NoRoom::Full);
         }
         let place = Place::Waiting(Box::new(guest), Instant::now() + patience);
-        entries.insert(ufrag.to_owned(), Entry { known, place });
+        sessions.insert(ufrag.to_owned(), Entry { known, place, names: Vec::new() });
         Ok(())
     }
 
-    /// What is known of the session of this user name of ours.
-    pub fn known(&self, ufrag: &str) -> Option<Known> {
-        self.entries.lock().get(ufrag).map(|entry| entry.known.clone())
+    /// ICE of the session of this first name starts again. The core that has the session must be told; it is returned.
+    ///
+    /// # Errors
+    /// When there is no such session, when the name is taken, or after too many of them.
+    pub fn restart(&self, ufrag: &str, restart: &Restart) -> Result<Option<usize>, NoRestart> {
+        let entries = &mut *self.entries.lock();
+        let name = &restart.local.ufrag;
+        if entries.has(name) {
+            return Err(NoRestart::Taken);
+        }
+        let entry = entries.sessions.get_mut(ufrag).ok_or(NoRestart::Gone)?;
+        if entry.names.len() >= MAX_RESTARTS {
+            return Err(NoRestart::TooOften);
+        }
+        entry.names.push(name.clone());
+        entry.known.latest = format!("{name}:{}", restart.remote_ufrag);
+        entries.renamed.insert(name.clone(), ufrag.to_owned());
+        Ok(match &mut entry.place {
+            Place::Core(core) => Some(*core),
+            Place::Waiting(guest, _) => {
+                guest.restart = Some(restart.clone());
+                None
+            }
+        })
     }
 
-    /// Where the session of this name is; one that waited is `core`'s from now on.
+    /// What is known of the session of this first name.
+    pub fn known(&self, ufrag: &str) -> Option<Known> {
+        self.entries.lock().sessions.get(ufrag).map(|entry| entry.known.clone())
+    }
+
+    /// Where the session of this name, the first or a later one, is; one that waited is `core`'s from now on.
     pub fn find(&self, ufrag: &str, core: usize) -> Option<Found> {
-        let mut entries = self.entries.lock();
-        let place = &mut entries.get_mut(ufrag)?.place;
+        let Entries { sessions, renamed } = &mut *self.entries.lock();
+        let first = renamed.get(ufrag).map_or(ufrag, String::as_str);
+        let place = &mut sessions.get_mut(first)?.place;
         Some(match place {
             Place::Core(core) => Found::Core(*core),
             Place::Waiting(..) => match std::mem::replace(place, Place::Core(core)) {
@@ -127,10 +208,13 @@ impl Lobby {
         })
     }
 
-    /// A session is over.
+    /// The session of this first name is over.
     pub fn leave(&self, ufrag: &str) {
+        let mut entries = self.entries.lock();
+        let gone = entries.sessions.remove(ufrag);
+        gone.iter().for_each(|entry| entries.forget(entry));
         // What a guest has is released outside of the lock.
-        let gone = self.entries.lock().remove(ufrag);
+        drop(entries);
         drop(gone);
     }
 
@@ -140,7 +224,10 @@ impl Lobby {
             Place::Waiting(_, until) => *until <= now,
             Place::Core(_) => false,
         };
-        let gone: Vec<_> = self.entries.lock().extract_if(late).collect();
+        let mut entries = self.entries.lock();
+        let gone: Vec<_> = entries.sessions.extract_if(late).collect();
+        gone.iter().for_each(|(_, entry)| entries.forget(entry));
+        drop(entries);
         gone.into_iter().map(|(_, entry)| entry.known).collect()
     }
 }

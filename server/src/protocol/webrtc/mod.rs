@@ -17,11 +17,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{debug, warn};
 
 pub use candidates::Ports;
 pub use floor::{Floor, Message};
-use lobby::Lobby;
+use lobby::{Lobby, NoRestart, Restart};
 
 use crate::breaker::Breaker;
 use crate::log;
@@ -48,6 +48,28 @@ impl Service {
     ) -> (Self, Vec<mpsc::Receiver<Message>>) {
         let (inboxes, receivers) = (0..cores).map(|_| mpsc::channel(floor::INBOX)).unzip();
         (Self { lobby, inboxes, breaker, black_hole }, receivers)
+    }
+
+    /// Tells a core something. One that does not keep up misses it, as on a network; then this is `false`.
+    fn tell(&self, core: usize, message: Message) -> bool {
+        let told = self.inboxes.get(core).is_some_and(|inbox| inbox.try_send(message).is_ok());
+        if !told {
+            debug!("core {core} does not keep up, something is lost");
+        }
+        told
+    }
+
+    /// ICE of the session of this first name starts again.
+    ///
+    /// # Errors
+    /// As of [`Lobby::restart`].
+    fn restart(&self, ufrag: &str, restart: Restart) -> Result<(), NoRestart> {
+        match self.lobby.restart(ufrag, &restart)? {
+            Some(core) if !self.tell(core, Message::Restart { ufrag: ufrag.to_owned(), restart }) => {
+                Err(NoRestart::Busy)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

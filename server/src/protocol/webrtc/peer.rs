@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::floor::Floor;
-use super::lobby::{Guest, Role};
+use super::lobby::{Guest, Restart, Role};
 use super::player::Player;
 use super::publisher::Publisher;
 use crate::log;
@@ -28,8 +28,10 @@ pub type Line = mpsc::Sender<Bytes>;
 pub struct Peer {
     /// Its place among the peers of the core.
     pub slot: Cell<usize>,
-    /// Our user name.
+    /// Our first user name.
     pub ufrag: String,
+    /// Those since.
+    later: RefCell<Vec<String>>,
     /// Its name, its counters and its kick.
     pub session: Arc<Session>,
     state: RefCell<State>,
@@ -132,7 +134,7 @@ pub struct At<'a> {
 impl Peer {
     /// A guest that has come.
     pub fn new(guest: Guest, now: Micros) -> Rc<Self> {
-        let Guest { session, options, role } = guest;
+        let Guest { session, options, role, restart } = guest;
         let ufrag = options.ice.local.ufrag.clone();
         let part = match role {
             Role::Player { playing, sections } => Part::Player(Player::new(*playing, &sections)),
@@ -140,10 +142,28 @@ impl Peer {
                 Part::Publisher(Box::new(Publisher::new(*publishing, sections)))
             }
         };
-        let rtc = rtc::Session::new(now, options);
+        let mut rtc = rtc::Session::new(now, options);
+        let later = restart.iter().map(|restart| restart.local.ufrag.clone()).collect();
+        if let Some(Restart { local, remote_ufrag }) = restart {
+            rtc.restart(local, &remote_ufrag);
+        }
         let transport = Transport { rtc, lines: Vec::new(), session: session.clone() };
         let state = RefCell::new(State { transport, part: Some(part) });
-        Rc::new(Self { slot: Cell::default(), ufrag, session, state })
+        Rc::new(Self { slot: Cell::default(), ufrag, later: RefCell::new(later), session, state })
+    }
+
+    /// All names of ours by which its checks may call it.
+    pub fn names(&self) -> Vec<String> {
+        std::iter::once(self.ufrag.clone()).chain(self.later.borrow().iter().cloned()).collect()
+    }
+
+    /// ICE starts again.
+    pub fn restart(self: &Rc<Self>, floor: &Rc<Floor>, restart: &Restart) {
+        self.later.borrow_mut().push(restart.local.ufrag.clone());
+        self.with(floor, |state, _| {
+            info!("ICE starts again");
+            state.transport.rtc.restart(restart.local.clone(), &restart.remote_ufrag);
+        });
     }
 
     /// A datagram of this peer.

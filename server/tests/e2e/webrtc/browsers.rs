@@ -40,6 +40,21 @@ fn browsers_meet_over_tcp() {
     browsers_meet(&server_with(&format!("tcp {{ enabled on; listen {port}; }} protocol tcp;")), "tcp");
 }
 
+/// A browser whose network has changed starts ICE again, and plays on in the same session.
+#[test]
+fn a_browser_starts_ice_again() {
+    let server = server();
+    let clip =
+        clip(ffmpeg(), &format!("{PICTURES} {SOUND} -c:v libx264 -preset veryfast -g 25 -bf 0 -c:a aac"));
+    let _publisher = publish_clip_for_ever(&server, &clip, "page");
+    let play = endpoint(&server, "whep", "page");
+    let seen = meet(&json!({ "play": play, "seconds": 3, "restart": true }));
+    assert!(seen["startedAgain"].is_string(), "{seen}");
+    assert!(seen["frames"].as_u64() > Some(50), "{seen}");
+    assert_eq!(seen["deleted"], json!([200]), "{seen}");
+    server.logged(&["ICE starts again"]);
+}
+
 fn browsers_meet(server: &Server, protocol: &str) {
     let (publish, play) = (endpoint(server, "whip", "talk"), endpoint(server, "whep", "talk"));
     let seen = meet(

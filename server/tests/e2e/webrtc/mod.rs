@@ -1,6 +1,8 @@
 //! WebRTC end to end, with peers that we did not write.
 
 mod browsers;
+mod pages;
+mod rooms;
 
 use std::path::Path;
 use std::process::Command;
@@ -33,11 +35,16 @@ fn endpoint(server: &Server, what: &str, stream: &str) -> String {
 
 /// Has a browser do what `wish` says (see `rtc.mjs`); what it has seen.
 fn meet(wish: &Value) -> Value {
+    browse("rtc.mjs", wish)
+}
+
+/// Has a browser do what the script makes of `wish`; what it has seen, without errors.
+fn browse(script: &str, wish: &Value) -> Value {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     let mut command = Command::new("node");
-    command.current_dir(directory).args(["rtc.mjs", &wish.to_string()]);
-    let mut page = Running::start("node rtc.mjs", &mut command);
-    page.succeed(Duration::from_secs(120));
+    command.current_dir(directory).args([script, &wish.to_string()]);
+    let mut page = Running::start(&format!("node {script}"), &mut command);
+    page.succeed(Duration::from_secs(180));
     let line = page.out.all().pop().unwrap_or_default();
     let seen: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
     assert_eq!(seen["errors"], json!([]), "{seen}");

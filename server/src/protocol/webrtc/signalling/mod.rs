@@ -30,7 +30,7 @@ use rtp::sdp::{Source, TRANSPORT_CC};
 use tracing::{Span, info, warn};
 
 use super::candidates::{self, Ports};
-use super::lobby::{Guest, Known, Lobby, NoRoom, Role};
+use super::lobby::{Guest, Known, NoRoom, Role};
 use crate::config::{Config, DtlsRole, Vhost};
 use crate::gate::{Ask, Gate, Refused};
 use crate::http::finish;
@@ -52,8 +52,8 @@ pub struct Service {
     pub config: Arc<Config>,
     /// Who admits.
     pub gate: Arc<Gate>,
-    /// Where admitted sessions wait.
-    pub lobby: Arc<Lobby>,
+    /// Where admitted sessions wait, and how their cores are told.
+    pub rtc: Arc<super::Service>,
     /// What we prove to be.
     pub certificate: Arc<Certificate>,
     /// Where we listen.
@@ -124,7 +124,7 @@ impl Service {
             let name = if self.config.rtc_server.is_none() { "rtc_server" } else { "rtc" };
             Refusal::forbidden(format!("WebRTC is off: see `{name} {{ enabled … }}` in the configuration"))
         })?;
-        if self.lobby.known(&wish.credentials.ufrag).is_some() {
+        if self.rtc.lobby.known(&wish.credentials.ufrag).is_some() {
             return Err(Refusal::new(StatusCode::CONFLICT, "another session has this ice-ufrag"));
         }
         let protection = wish.protection(server.encrypt)?;
@@ -165,7 +165,8 @@ impl Service {
         };
         let Answer { description, role: dtls_role, .. } = answer;
         let username = format!("{}:{}", wish.credentials.ufrag, offer.remote_ufrag);
-        let known = Known { session: session.clone(), username, token: wish.token.clone() };
+        let latest = username.clone();
+        let known = Known { session: session.clone(), username, latest, token: wish.token.clone() };
         let options = rtc::session::Options {
             ice: ice::Options {
                 local: wish.credentials.clone(),
@@ -179,9 +180,9 @@ impl Service {
             profiles: Profile::ALL.to_vec(),
             protection,
         };
-        let guest = Guest { session, options, role };
+        let guest = Guest { session, options, role, restart: None };
         let patience = vhost.rtc.stun_timeout;
-        self.lobby.wait(&wish.credentials.ufrag, known.clone(), guest, patience).map_err(|no_room| {
+        self.rtc.lobby.wait(&wish.credentials.ufrag, known.clone(), guest, patience).map_err(|no_room| {
             let status = match no_room {
                 NoRoom::Taken => StatusCode::CONFLICT,
                 NoRoom::Full => StatusCode::SERVICE_UNAVAILABLE,

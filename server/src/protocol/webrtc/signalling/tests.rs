@@ -44,7 +44,7 @@ impl Server {
         let (config, roll) = (Arc::new(config), Arc::new(Roll::default()));
         let service = Service {
             gate: Arc::new(Gate::new(config.clone(), roll.clone())),
-            lobby: Arc::default(),
+            rtc: Arc::new(crate::protocol::webrtc::Service::new(Arc::default(), 1, Arc::default(), None).0),
             certificate: Arc::new(Certificate::generate("test").unwrap()),
             ports: Ports { udp: 8000, tcp: Some(8001) },
             identity: Arc::new(Identity {
@@ -179,7 +179,9 @@ async fn candidates_of_a_patch_are_taken() {
     for (headers, body, status) in [
         (&sdpfrag[..], known, 204),
         (&sdpfrag, "a=end-of-candidates\r\n", 204),
-        (&sdpfrag, "a=ice-ufrag:other\r\n", 422),
+        (&sdpfrag, "a=ice-ufrag:other\r\n", 400),
+        (&sdpfrag, "a=ice-ufrag:other\r\na=ice-pwd:0123456789012345678901\r\n", 400),
+        (&sdpfrag, "a=ice-ufrag:ot er\r\na=ice-pwd:0123456789012345678901\r\nm=audio 9 x 0\r\na=mid:0\r\n", 400),
         (&[("content-type", "application/sdp")], known, 415),
         (&[], known, 415),
         (&[sdpfrag[0], ("if-match", "\"other\"")], known, 412),
@@ -190,6 +192,38 @@ async fn candidates_of_a_patch_are_taken() {
     }
     let lost = location.replace("session=", "session=x");
     assert_eq!(server.send("PATCH", &lost, &sdpfrag, known).await.status, 404);
+}
+
+#[tokio::test]
+async fn other_credentials_start_ice_again() {
+    let server = Server::new(ON);
+    let opened = server.post("/rtc/v1/whep/", &offer("recvonly")).await;
+    let location = opened.header("location");
+    let fragment = |ufrag: &str| {
+        format!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:9876543210987654321098\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n")
+    };
+    let kind = ("content-type", "application/trickle-ice-sdpfrag");
+    let patch = async |tag: &str, body: &str| server.send("PATCH", location, &[kind, ("if-match", tag)], body).await;
+    let answer = patch("*", &fragment("them")).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, kind.1), "{}", answer.body);
+    let tag = answer.header("etag");
+    assert_ne!(tag, opened.header("etag"));
+    let lines: Vec<_> = answer.body.lines().collect();
+    assert_eq!(lines[..2], ["a=ice-lite", &format!("a=ice-ufrag:{}", tag.trim_matches('"'))]);
+    assert!(lines[2].starts_with("a=ice-pwd:") && lines[2].len() == 42, "{lines:?}");
+    assert_eq!(lines[3..5], ["m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=mid:0"]);
+    assert!(lines[5].starts_with("a=candidate:0 1 udp ") && lines.last() == Some(&"a=end-of-candidates"), "{lines:?}");
+
+    assert_eq!(patch(opened.header("etag"), "").await.status, 412, "the first start is over");
+    assert_eq!(patch(tag, &fragment("them")).await.status, 204, "candidates of the new start");
+    let mut again = 1;
+    while patch("*", &fragment(&format!("them{again}"))).await.status == 200 {
+        again += 1;
+    }
+    assert_eq!((again, patch("*", &fragment("last")).await.status), (64, 429), "memory is bounded");
+    assert_eq!(server.send("DELETE", location, &[], "").await.status, 200, "its address stays");
+    assert_eq!(patch("*", &fragment("late")).await.status, 404);
+    assert!(matches!(server.service.rtc.lobby.find(tag.trim_matches('"'), 0), None), "no name stays behind");
 }
 
 #[tokio::test]
@@ -263,7 +297,7 @@ async fn json_in_the_shapes_of_srs() {
     assert_eq!(keys, ["code", "server", "service", "pid", "sdp", "sessionid"]);
     assert_eq!((&body["code"], &body["pid"]), (&json!(0), &json!("4711")));
     let id = body["sessionid"].as_str().unwrap();
-    assert!(id.ends_with(":ab+d") && server.service.lobby.known(&id[..8]).is_some(), "{id}");
+    assert!(id.ends_with(":ab+d") && server.service.rtc.lobby.known(&id[..8]).is_some(), "{id}");
     assert_eq!(video(body["sdp"].as_str().unwrap()), "H264");
     // A player of what WebRTC publishes.
     let body = server.json("play", "webrtc://localhost/live/s", &offer("recvonly")).await.json();
@@ -370,7 +404,7 @@ async fn less_protection_needs_the_directive() {
         let server = Server::new(text);
         let uri = format!("/rtc/v1/whep/?ice-ufrag=mine{query}");
         assert_eq!(server.post(&uri, &offer("recvonly")).await.status, 201, "{uri}");
-        let Some(super::super::lobby::Found::Yours(guest)) = server.service.lobby.find("mine", 0) else {
+        let Some(super::super::lobby::Found::Yours(guest)) = server.service.rtc.lobby.find("mine", 0) else {
             panic!("nobody waits");
         };
         assert_eq!(guest.options.protection, want, "{text} {query}");

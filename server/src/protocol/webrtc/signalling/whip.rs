@@ -1,18 +1,22 @@
 //! WHIP (RFC 9725) and WHEP: offer and answer as they are, the session as a resource.
 //!
-//! Our answer has all candidates, and we send no checks, so that the candidates of a PATCH change nothing.
+//! Our answer has all candidates, and we send no checks, so that the candidates of a PATCH change nothing; one with other credentials starts ICE again.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rtc::ice::{self, Credentials};
 use rtc::sdp::Purpose;
+use rtp::sdp::Candidate;
 use tracing::{Instrument, info};
 
-use super::wish::{Address, Wish};
+use super::wish::{self, Address, Wish};
 use super::{Admitted, Known, Refusal, Service, client, read, tell};
 use crate::http::request;
 use crate::log;
+use crate::protocol::webrtc::candidates;
+use crate::protocol::webrtc::lobby::{NoRestart, Restart};
 use crate::session::Cid;
 
 const SDP: &str = "application/sdp";
@@ -78,12 +82,12 @@ impl Service {
         if let Some(known) = self.known(request)? {
             log::span(known.session.cid).in_scope(|| info!("the client ends its session"));
             known.session.kick("the client has ended its session");
-            self.lobby.leave(ours(&known.username));
+            self.rtc.lobby.leave(ours(&known.username));
         }
         Ok(StatusCode::OK.into_response())
     }
 
-    /// Candidates are taken and not needed; a new start of ICE would need a new answer.
+    /// Candidates are taken and not needed; other credentials of the client start ICE again, and are answered with ours (RFC 9725 §4.3.3).
     async fn patch(&self, request: Request) -> Result<Response, Refusal> {
         if content_type(request.headers()).as_deref() != Some(FRAGMENT) {
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("a patch is {FRAGMENT}")));
@@ -94,15 +98,38 @@ impl Service {
         if condition.is_some_and(|tag| tag != "*" && tag != etag(&known)) {
             return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, "ICE has another ETag"));
         }
+        let host = Address::of(&request).host;
+        let candidate = ["eip", "candidate"].iter().find_map(|name| request::parameter(request.uri(), name));
         let body = read(request.into_body()).await?;
         let body = std::str::from_utf8(&body).map_err(Refusal::bad)?;
-        let theirs = known.username.split_once(':').map_or("", |(_, theirs)| theirs);
-        let mut names = body.lines().filter_map(|line| line.strip_prefix("a=ice-ufrag:"));
-        if names.any(|name| name.trim() != theirs) {
-            let reason = "ICE cannot be started again here: make a new session";
-            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason));
+        let told = |attribute| body.lines().find_map(|line| line.strip_prefix(attribute)).map(str::trim);
+        let theirs = known.latest.split_once(':').map_or("", |(_, theirs)| theirs);
+        let Some(remote_ufrag) = told("a=ice-ufrag:").filter(|name| *name != theirs) else {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        };
+        if !is_token(remote_ufrag) || told("a=ice-pwd:").is_none_or(|password| !is_token(password)) {
+            return Err(Refusal::bad("a new start of ICE has an ice-ufrag and an ice-pwd"));
         }
-        Ok(StatusCode::NO_CONTENT.into_response())
+        let section = told("m=").zip(told("a=mid:")).ok_or_else(|| Refusal::bad("there is no section"))?;
+        let restart = Restart { local: wish::credentials()?, remote_ufrag: remote_ufrag.to_owned() };
+        let local = restart.local.clone();
+        self.rtc.restart(ours(&known.username), restart).map_err(|reason| {
+            let status = match reason {
+                NoRestart::Gone => StatusCode::NOT_FOUND,
+                NoRestart::TooOften => StatusCode::TOO_MANY_REQUESTS,
+                NoRestart::Taken | NoRestart::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            Refusal::new(status, reason)
+        })?;
+        let candidates = self.candidates(candidate.as_deref(), &host).await;
+        let headers = [(header::CONTENT_TYPE, FRAGMENT.to_owned()), (header::ETAG, quoted(&local.ufrag))];
+        Ok((headers, fragment(section, &local, &candidates)).into_response())
+    }
+
+    async fn candidates(&self, asked: Option<&str>, host: &str) -> Vec<Candidate> {
+        let Some(server) = &self.config.rtc_server else { return Vec::new() };
+        let asked = asked.filter(|text| candidates::is_address(text));
+        ice::described(&candidates::find(server, self.ports, asked, host).await)
     }
 
     /// The session that a request names, if it is not over; who names it must know its token.
@@ -112,7 +139,7 @@ impl Service {
         if token.is_empty() {
             return Err(Refusal::forbidden("the token of the session is missing"));
         }
-        let known = self.lobby.known(ours(&session)).filter(|known| known.username == session);
+        let known = self.rtc.lobby.known(ours(&session)).filter(|known| known.username == session);
         if known.as_ref().is_some_and(|known| known.token != token) {
             return Err(Refusal::forbidden("this is not the token of the session"));
         }
@@ -131,9 +158,27 @@ fn content_type(headers: &HeaderMap) -> Option<String> {
     Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-/// Names one start of ICE, of which a session has one.
+/// Names the last start of ICE.
 fn etag(known: &Known) -> String {
-    format!("\"{}\"", ours(&known.username))
+    quoted(ours(&known.latest))
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
+}
+
+/// The characters of names and passwords (RFC 8839 §5.4).
+fn is_token(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
+    (4..=256).contains(&text.len()) && text.bytes().all(plain)
+}
+
+/// Our side of a new start, for the first section of a bundle: its `m=` line and its name come from the client (RFC 8840 §4.4).
+fn fragment((m, mid): (&str, &str), local: &Credentials, candidates: &[Candidate]) -> String {
+    let Credentials { ufrag, password } = local;
+    let head = format!("a=ice-lite\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\nm={m}\r\na=mid:{mid}\r\n");
+    let candidates = candidates.iter().map(|candidate| format!("a=candidate:{candidate}\r\n"));
+    head + &candidates.collect::<String>() + "a=end-of-candidates\r\n"
 }
 
 /// The session's own address, the same for players and publishers, as in SRS.

@@ -67,9 +67,10 @@ impl Wish {
         if let Some(odd) = candidate.as_deref().filter(|text| !is_address(text)) {
             return Err(Refusal::bad(format!("`{}` is no address", odd.escape_debug())));
         }
+        let fresh = credentials()?;
         let credentials = Credentials {
-            ufrag: chosen(told("ice-ufrag"), "ice-ufrag", UFRAG).unwrap_or_else(|| random(8))?,
-            password: chosen(told("ice-pwd"), "ice-pwd", PASSWORD).unwrap_or_else(|| random(32))?,
+            ufrag: chosen(told("ice-ufrag"), "ice-ufrag", UFRAG).unwrap_or(Ok(fresh.ufrag))?,
+            password: chosen(told("ice-pwd"), "ice-pwd", PASSWORD).unwrap_or(Ok(fresh.password))?,
         };
         Ok(Self {
             purpose,
@@ -165,6 +166,11 @@ fn chosen(
     }
     let (least, most) = (lengths.start(), lengths.end());
     Some(Err(Refusal::bad(format!("`{name}` has {least} to {most} letters, digits, `+` and `/`"))))
+}
+
+/// Names and passwords of ours, as long as those of SRS.
+pub(super) fn credentials() -> Result<Credentials, Refusal> {
+    Ok(Credentials { ufrag: random(8)?, password: random(32)? })
 }
 
 /// Lower-case letters and digits that nobody can guess.
