@@ -1,5 +1,6 @@
 //! The application: builds the parts in order, opens the listeners, and waits for the end.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener, UdpSocket};
 use std::process::ExitCode;
@@ -260,14 +261,15 @@ fn api_port(config: &Config, api: api::State, files: &http::Files) -> Router {
 /// Takes all ports, or none; with what each core listens at, in the same order. That is so before the cores run, so that
 /// nobody is turned away once we say that we are ready.
 fn open_ports(config: &Config, cores: usize) -> Result<(Vec<Port>, Vec<Vec<StdListener>>), Failure> {
-    let mut ports = Vec::new();
+    let rtc = config.rtc_server.as_ref().and_then(|server| server.tcp);
+    let (mut ports, rtc_is_shared) = (Vec::new(), Cell::new(false));
     let mut sockets: Vec<_> = (0..cores).map(|_| Vec::new()).collect();
     let mut open = |endpoints: &[Endpoint], label, tls: Option<&TlsAcceptor>, serves| {
         for endpoint in endpoints {
             let failed = |e: io::Error| Failure::new(status::BIND)(&e);
             let listener = Listener::bind(endpoint.ip, endpoint.port).map_err(failed)?;
-            let shares_rtc = !matches!(serves, Serves::Rtmp)
-                && config.rtc_server.as_ref().and_then(|server| server.tcp) == Some(endpoint.port);
+            let shares_rtc = matches!(serves, Serves::Http | Serves::Api) && rtc == Some(endpoint.port);
+            rtc_is_shared.set(rtc_is_shared.get() || shares_rtc);
             for of_core in &mut sockets {
                 of_core.push(listener.listen().map_err(failed)?);
             }
@@ -275,27 +277,22 @@ fn open_ports(config: &Config, cores: usize) -> Result<(Vec<Port>, Vec<Vec<StdLi
         }
         Ok::<_, Failure>(())
     };
+    let http = config.http_server.as_ref();
+    let api = config.http_api.as_ref().filter(|_| !config.api_shares_http_server());
     open(&config.listen, "RTMP", None, Serves::Rtmp)?;
-    if let Some(rtmps) = &config.rtmps {
-        let acceptor = tls::acceptor(&rtmps.cert, &rtmps.key)
-            .map_err(|e| Failure::new(status::SYSTEM)(&format!("rtmps: {e}")))?;
-        open(&rtmps.listen, "RTMPS", Some(&acceptor), Serves::Rtmp)?;
+    open(http.map_or(&[], |http| &http.listen), "HTTP-Server", None, Serves::Http)?;
+    open(api.map_or(&[], |api| &api.listen), "HTTP-API", None, Serves::Api)?;
+    let secure = [
+        (config.rtmps.as_ref(), "RTMPS", Serves::Rtmp),
+        (http.and_then(|http| http.https.as_ref()), "HTTPS-Server", Serves::Http),
+        (api.and_then(|api| api.https.as_ref()), "HTTPS-API", Serves::Api),
+    ];
+    for (tls, label, serves) in secure {
+        let Some(tls) = tls else { continue };
+        let bad = |e| Failure::new(status::SYSTEM)(&format!("{label}: {e}"));
+        open(&tls.listen, label, Some(&tls::acceptor(tls).map_err(bad)?), serves)?;
     }
-    if let Some(server) = &config.http_server {
-        open(&server.listen, "HTTP-Server", None, Serves::Http)?;
-    }
-    if let Some(api) = config.http_api.as_ref().filter(|_| !config.api_shares_http_server()) {
-        open(&api.listen, "HTTP-API", None, Serves::Api)?;
-    }
-    let http = config
-        .http_server
-        .iter()
-        .flat_map(|s| &s.listen)
-        .chain(config.http_api.iter().flat_map(|a| &a.listen));
-    let taken: Vec<_> = http.map(|endpoint| endpoint.port).collect();
-    if let Some(port) =
-        config.rtc_server.as_ref().and_then(|server| server.tcp).filter(|port| !taken.contains(port))
-    {
+    if let Some(port) = rtc.filter(|_| !rtc_is_shared.get()) {
         open(&[Endpoint { ip: None, port }], "WebRTC-TCP", None, Serves::Rtc)?;
     }
     Ok((ports, sockets))
@@ -315,11 +312,13 @@ impl Rtc {
     fn open(config: &Config, cores: usize, breaker: &Arc<Breaker>) -> Result<Option<Self>, Failure> {
         let Some(server) = &config.rtc_server else { return Ok(None) };
         let port = udp::Port::bind(None, server.listen).map_err(|e| Failure::new(status::BIND)(&e))?;
-        let (service, inboxes) = webrtc::Service::new(Arc::default(), cores, breaker.clone(), server.black_hole);
+        let (service, inboxes) =
+            webrtc::Service::new(Arc::default(), cores, breaker.clone(), server.black_hole);
         let part = |inbox| Ok::<_, io::Error>(Some((port.socket()?, inbox)));
         let parts: Result<_, _> = inboxes.into_iter().map(part).collect();
         let parts = parts.map_err(|e| Failure::new(status::BIND)(&e))?;
-        let certificate = Certificate::generate("oxcast").map_err(|e| Failure::new(status::SYSTEM)(&e))?;
+        let made = if server.ecdsa { Certificate::generate } else { Certificate::generate_rsa };
+        let certificate = made("oxcast").map_err(|e| Failure::new(status::SYSTEM)(&e))?;
         let address = port.address();
         Ok(Some(Self {
             service: Arc::new(service),
@@ -386,7 +385,8 @@ async fn admit(
     }
     let local = tcp.local_addr().unwrap_or(port.address);
     let session = Session::new(peer);
-    let stream = match &port.tls {
+    let is_rtc = port.shares_rtc && is_rtc(&tcp).await;
+    let stream = match port.tls.as_ref().filter(|_| !is_rtc) {
         None => Stream::Plain(tcp),
         Some(acceptor) => {
             // Boxed, as few connections need the room that a handshake takes.
@@ -401,7 +401,7 @@ async fn admit(
     };
     let conn = Conn { stream, session, local };
     if let Some(floor) = floor
-        && (matches!(port.serves, Serves::Rtc) || (port.shares_rtc && is_rtc(&conn).await))
+        && (matches!(port.serves, Serves::Rtc) || is_rtc)
     {
         return Box::pin(webrtc::tcp::serve(floor, conn)).await;
     }
@@ -414,11 +414,10 @@ async fn admit(
     }
 }
 
-/// WebRTC over TCP may share a port with HTTP: its first byte, the length of a small packet, is no letter. Who says nothing at all
-/// gets HTTP's answer. Of TLS nothing can be seen before it is read.
-async fn is_rtc(conn: &Conn) -> bool {
+/// WebRTC over TCP may share a port with HTTP and HTTPS: its first byte, the length of a small packet, is no letter, and none that TLS begins
+/// with. Who says nothing at all gets HTTP's answer.
+async fn is_rtc(tcp: &TcpStream) -> bool {
     const PATIENCE: Duration = Duration::from_secs(5);
-    let Stream::Plain(tcp) = &conn.stream else { return false };
     let mut first = [0];
     matches!(timeout(PATIENCE, tcp.peek(&mut first)).await, Ok(Ok(1)) if webrtc::tcp::is_ours(first[0]))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use server::config::{
     Config, DEFAULT_VHOST, DtlsRole, Environment, Error, HlsOnError, HlsStorage, IpFamily, Jitter, Level,
-    RtcProtocol, Source, Tank,
+    RtcProtocol, Source, Tank, Tls,
 };
 
 const VHOST: &str = "vhost __defaultVhost__ { }";
@@ -92,6 +92,27 @@ fn blocks_have_their_defaults_when_they_are_on() {
     let remux = config.vhost("").unwrap().http_remux.as_ref().unwrap();
     assert_eq!(remux.mount, "[vhost]/[app]/[stream].flv");
     assert!(remux.has_audio && remux.has_video && remux.guess_has_av && remux.drop_if_not_match);
+}
+
+#[test]
+fn https_shares_ports_as_http_does() {
+    let ports = |tls: &Option<Tls>| tls.as_ref().map(|tls| tls.listen[0].port);
+    let of = |text: &str| {
+        let config = around(text);
+        let (http, api) = (config.http_server.unwrap(), config.http_api.unwrap());
+        (ports(&http.https), ports(&api.https))
+    };
+    let apart =
+        "http_server { enabled on; https { enabled on; } } http_api { enabled on; https { enabled on; } }";
+    assert_eq!(of(apart), (Some(8088), Some(1990)));
+    let shared = "http_server { enabled on; https { enabled on; } } http_api { enabled on; listen 8080; }";
+    assert_eq!(of(shared), (Some(8088), Some(8088)));
+    let half = "listen 1935; http_server { enabled on; https { enabled on; } } http_api { enabled on; listen 8080; https { enabled on; listen 1990; } }";
+    assert_refused(half, &["shares that of HTTPS", "^"]);
+    assert_refused(
+        "listen 1935; http_api { https { enabled on; } }",
+        &["`https` is on and `http_api` is off"],
+    );
 }
 
 #[test]
@@ -329,7 +350,6 @@ fn what_is_not_built_is_refused_by_name_when_asked_for() {
             "http_api { enabled on; raw_api { enabled on; allow_reload on; } }",
             "`allow_reload` is not built yet",
         ),
-        ("http_server { enabled on; https { enabled on; } }", "`https` is not built yet"),
         ("vhost a { cluster { mode remote; } }", "`mode` is not built yet"),
         ("vhost a { mode remote; }", "`mode` is not built yet"),
         ("vhost a { forward b; }", "`forward` is not built yet"),
@@ -471,7 +491,6 @@ fn webrtc_is_read_whole() {
 fn what_webrtc_forgives_and_what_not() {
     for (text, warning) in [
         ("rtc_server { enabled on; protocol tcp; }", "`udp` counts"),
-        ("rtc_server { enabled on; ecdsa off; }", "`on` counts"),
         ("rtc_server { enabled on; black_hole { enabled on; } }", "nothing is copied"),
         ("vhost a { rtc { opus_bitrate 7999; } }", "48000 counts"),
         ("vhost a { rtc { aac_bitrate 320001; } }", "48000 counts"),

@@ -62,6 +62,7 @@ async function join() {
     if (mine !== turn) return stream.getTracks().forEach((track) => track.stop());
     own = stream;
     const seat = sit(self.display, 'you');
+    seat.figure.classList.add('own');
     show(seat, stream, true);
     seat.session = new Session({ send: stream }, (state, text) => {
       if (mine !== turn) return;

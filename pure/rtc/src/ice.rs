@@ -408,7 +408,9 @@ mod tests {
         agent.answers.clear();
 
         assert_eq!(agent.receive(Micros(4), path(2), &again(b"anew:them", &local.password)), Ok(()));
-        assert!(Message::parse(&agent.poll_transmit().unwrap().data).unwrap().verify(local.password.as_bytes()));
+        assert!(
+            Message::parse(&agent.poll_transmit().unwrap().data).unwrap().verify(local.password.as_bytes())
+        );
         assert_eq!(agent.poll_selected(), Some(path(2)), "without a nomination");
         assert!(agent.is_valid(path(1)), "media may be on its way there");
         assert!(agent.receive(Micros(5), path(1), &check(true)).is_err(), "the old start is over");

@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
             self.problems.push(problem.help("start from another file in `conf/`"));
         }
         let listen = self.endpoints(top, "listen");
-        let rtmps = self.rtmps(top.inner("rtmps"));
+        let rtmps = self.tls(top.inner("rtmps"));
         let unsaid = self.value(top, "listen").words.is_empty();
         if unsaid && rtmps.is_none() && strictness == Strictness::File {
             let problem = Problem::new("nothing says where to listen");
@@ -170,6 +170,8 @@ impl<'a> Reader<'a> {
             let problem = Problem::new("there is no vhost: every client will be refused");
             self.warn(problem.help("add `vhost __defaultVhost__ { }`"));
         }
+        let http_server = self.http_server(top.inner("http_server"));
+        let http_api = self.http_api(top.inner("http_api"), http_server.as_ref());
         Config {
             listen,
             rtmps,
@@ -188,8 +190,8 @@ impl<'a> Reader<'a> {
                 force: self.switch(top, "force_grace_quit"),
             },
             breaker: self.breaker(top.inner("circuit_breaker")),
-            http_api: self.http_api(top.inner("http_api")),
-            http_server: self.http_server(top.inner("http_server")),
+            http_api,
+            http_server,
             rtc_server: self.rtc_server(top.inner("rtc_server")),
             stats: self.stats(top.inner("stats")),
             vhosts,
@@ -229,7 +231,7 @@ impl<'a> Reader<'a> {
         self.switch(block, "enabled").then_some(breaker)
     }
 
-    fn rtmps(&mut self, block: Block<'a>) -> Option<Tls> {
+    fn tls(&mut self, block: Block<'a>) -> Option<Tls> {
         self.switch(block, "enabled").then(|| Tls {
             listen: self.endpoints(block, "listen"),
             key: self.path(block, "key"),
@@ -237,13 +239,42 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn http_api(&mut self, block: Block<'a>) -> Option<HttpApi> {
-        self.switch(block, "enabled").then(|| HttpApi {
-            listen: self.endpoints(block, "listen"),
+    /// An API that shares the ports of the HTTP server shares them all, and over TLS its certificate.
+    fn http_api(&mut self, block: Block<'a>, http_server: Option<&HttpServer>) -> Option<HttpApi> {
+        let inner = block.inner("https");
+        let mut https = self.tls(inner);
+        if !self.switch(block, "enabled") {
+            self.tls_alone(inner, https.is_some(), "http_api");
+            return None;
+        }
+        let listen = self.endpoints(block, "listen");
+        if let Some(http_server) = http_server.filter(|http_server| http_server.listen == listen) {
+            let value = self.value(inner, "listen");
+            if let (Some(own), Some(shared)) = (&https, &http_server.https)
+                && !value.is_default()
+                && own.listen != shared.listen
+            {
+                let message = "the API shares the port of the HTTP server, so it shares that of HTTPS, too";
+                let problem = value.problem(self.files, 0, message);
+                self.problems.push(problem.help("write the `listen` of `http_server { https { … } }`"));
+            }
+            https.clone_from(&http_server.https);
+        }
+        Some(HttpApi {
+            listen,
+            https,
             crossdomain: self.switch(block, "crossdomain"),
             raw: self.switch(block.inner("raw_api"), "enabled"),
             auth: self.auth(block.inner("auth")),
         })
+    }
+
+    fn tls_alone(&mut self, https: Block<'a>, enabled: bool, block: &str) {
+        if enabled {
+            let message = format!("`https` is on and `{block}` is off: nothing listens");
+            let problem = self.value(https, "enabled").problem(self.files, 0, message);
+            self.problems.push(problem.help(format!("write `{block} {{ enabled on; … }}`")));
+        }
     }
 
     fn auth(&mut self, block: Block<'a>) -> Option<Credentials> {
@@ -269,8 +300,14 @@ impl<'a> Reader<'a> {
     }
 
     fn http_server(&mut self, block: Block<'a>) -> Option<HttpServer> {
-        self.switch(block, "enabled").then(|| HttpServer {
+        let https = self.tls(block.inner("https"));
+        if !self.switch(block, "enabled") {
+            self.tls_alone(block.inner("https"), https.is_some(), "http_server");
+            return None;
+        }
+        Some(HttpServer {
             listen: self.endpoints(block, "listen"),
+            https,
             dir: self.path(block, "dir"),
             crossdomain: self.switch(block, "crossdomain"),
         })

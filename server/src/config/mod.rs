@@ -153,6 +153,8 @@ pub enum Level {
 pub struct HttpApi {
     /// Endpoints, at least one.
     pub listen: Vec<Endpoint>,
+    /// The same over TLS.
+    pub https: Option<Tls>,
     /// Shown by the API only; [`HttpServer::crossdomain`] decides.
     pub crossdomain: bool,
     /// Offer `/api/v1/raw`.
@@ -182,6 +184,8 @@ impl std::fmt::Debug for Credentials {
 pub struct HttpServer {
     /// Endpoints, at least one.
     pub listen: Vec<Endpoint>,
+    /// The same over TLS.
+    pub https: Option<Tls>,
     /// Directory of static files.
     pub dir: PathBuf,
     /// Whether CORS headers are sent on all HTTP services.
@@ -209,6 +213,8 @@ pub struct RtcServer {
     pub resolve_api_domain: bool,
     /// If that host is a name, offer the name.
     pub keep_api_domain: bool,
+    /// Prove to be with a P-256 certificate, or with one of RSA.
+    pub ecdsa: bool,
     /// Encrypt the media of all clients.
     pub encrypt: bool,
     /// Where copies of decrypted packets go.

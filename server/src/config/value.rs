@@ -74,10 +74,12 @@ impl<'a> Value<'a> {
         self.words.first().copied().unwrap_or_default()
     }
 
+    /// Whether nobody says it.
     pub(super) fn is_default(&self) -> bool {
         matches!(self.origin, Origin::Default)
     }
 
+    /// Whether the environment says it.
     pub(super) fn is_variable(&self) -> bool {
         matches!(self.origin, Origin::Variable(..))
     }

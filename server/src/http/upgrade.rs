@@ -30,7 +30,10 @@ pub struct Upgrade(Arc<Mutex<Option<Serve>>>);
 
 impl Upgrade {
     /// Has the connection served like this as soon as the answer to this request, which is 101, is out.
-    pub fn go_on<F: Future<Output = ()> + 'static>(&self, serve: impl FnOnce(Upgraded) -> F + Send + 'static) {
+    pub fn go_on<F: Future<Output = ()> + 'static>(
+        &self,
+        serve: impl FnOnce(Upgraded) -> F + Send + 'static,
+    ) {
         *self.0.lock() = Some(Box::new(|upgraded| Box::pin(serve(upgraded))));
     }
 

@@ -55,7 +55,9 @@ impl Hall {
         let found = match all.entry(room.to_owned()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(_) if count >= rooms => {
-                return Err(Refused::full(format!("there are {rooms} rooms already, which is all there can be")));
+                return Err(Refused::full(format!(
+                    "there are {rooms} rooms already, which is all there can be"
+                )));
             }
             Entry::Vacant(entry) => entry.insert(Room::default()),
         };
@@ -63,7 +65,9 @@ impl Hall {
             return Err(Refused::bad(format!("{display} is in this room already")));
         }
         if found.0.len() >= people {
-            return Err(Refused::full(format!("there are {people} in this room already, which is all it can hold")));
+            return Err(Refused::full(format!(
+                "there are {people} in this room already, which is all it can hold"
+            )));
         }
         found.0.push(Person { display: display.to_owned(), publishing: false, post: post.clone() });
         found.tell(room, display, tid, &Action::Join);
@@ -106,7 +110,8 @@ impl Seat {
             rooms.remove(room);
             return;
         }
-        let notice = message::notice(Action::Leave.name(), room, gone.peer(), &found.peers(), &Control::default());
+        let notice =
+            message::notice(Action::Leave.name(), room, gone.peer(), &found.peers(), &Control::default());
         found.0.iter().for_each(|person| person.post.send(notice.clone()));
     }
 }

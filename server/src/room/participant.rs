@@ -182,9 +182,9 @@ impl Ended {
     fn of(e: Error) -> Self {
         match e {
             Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_) => Self::Left,
-            Error::Protocol(tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
-                Self::Left
-            }
+            Error::Protocol(
+                tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+            ) => Self::Left,
             e => Self::WebSocket(e),
         }
     }

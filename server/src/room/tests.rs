@@ -55,7 +55,8 @@ impl Guest {
 
 /// `alice bob*`: those with a star are publishing.
 fn people(text: &str) -> Value {
-    let person = |name: &str| json!({ "display": name.trim_end_matches('*'), "publishing": name.ends_with('*') });
+    let person =
+        |name: &str| json!({ "display": name.trim_end_matches('*'), "publishing": name.ends_with('*') });
     text.split_whitespace().map(person).collect()
 }
 
@@ -91,7 +92,7 @@ fn a_room_from_the_first_to_the_last() {
 
     bob.say(json!({ "action": "control", "call": "alive" }));
     assert_eq!(bob.heard(), [reply("control", "tea", "alice* bob")]);
-    assert_eq!(alice.heard(), [json!(0); 0]);
+    assert!(alice.heard().is_empty());
 
     let seat = alice.seat.take().unwrap();
     seat.leave(Some("t"), &alice.post);
@@ -110,7 +111,7 @@ fn rooms_hear_nothing_of_each_other() {
     assert_eq!(other.heard(), [reply("join", "coffee", "alice")]);
     other.say(json!({ "action": "publish" }));
     drop(other);
-    assert_eq!(alice.heard(), [json!(0); 0]);
+    assert!(alice.heard().is_empty());
 }
 
 #[test]
@@ -153,7 +154,8 @@ fn who_does_not_read_overflows_and_the_others_do_not() {
         for _ in 0..times {
             assert!(!carol.mailbox.is_overflown());
             bob.say(json!({ "action": "control", "data": text }));
-            [&mut alice, &mut carol].map(Guest::heard);
+            alice.heard();
+            carol.heard();
         }
         assert!(lazy.mailbox.is_overflown(), "after {times} messages of {size} bytes");
         assert!(!carol.mailbox.is_overflown() && !alice.mailbox.is_overflown());
@@ -201,7 +203,9 @@ type Page = WebSocketStream<DuplexStream>;
 async fn page(hall: &Arc<Hall>) -> (Page, tokio::task::JoinHandle<()>) {
     let (ours, theirs) = duplex(4 << 10);
     let session = Session::new(([127, 0, 0, 1], 1).into());
-    let serving = tokio::task::spawn_local(Participant::new(hall.clone(), session).serve(Box::new(theirs), Bytes::new()));
+    let serving = tokio::task::spawn_local(
+        Participant::new(hall.clone(), session).serve(Box::new(theirs), Bytes::new()),
+    );
     (WebSocketStream::from_raw_socket(ours, Role::Client, None).await, serving)
 }
 

@@ -26,6 +26,7 @@ mod http;
 mod http_abuse;
 mod http_audio;
 mod http_ts;
+mod https;
 mod kinds;
 mod limits;
 mod media;

@@ -27,17 +27,31 @@ impl fmt::Debug for Certificate {
     }
 }
 
+const FAILED: fn(rcgen::Error) -> Error = |_| Error::Certificate("none can be made");
+
 impl Certificate {
     /// A new P-256 key and a certificate signed by itself.
     ///
     /// Errors: [`Error::Certificate`].
     pub fn generate(common_name: &str) -> Result<Self, Error> {
-        const FAILED: fn(rcgen::Error) -> Error = |_| Error::Certificate("none can be made");
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(FAILED)?;
+        Self::sign_itself(common_name, &key)
+    }
+
+    /// The same with an RSA key of 2,048 bits, for peers that know nothing else. This takes some tenths of a second.
+    ///
+    /// Errors: [`Error::Certificate`].
+    pub fn generate_rsa(common_name: &str) -> Result<Self, Error> {
+        let (algorithm, size) = (&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048);
+        let key = rcgen::KeyPair::generate_rsa_for(algorithm, size).map_err(FAILED)?;
+        Self::sign_itself(common_name, &key)
+    }
+
+    fn sign_itself(common_name: &str, key: &rcgen::KeyPair) -> Result<Self, Error> {
         let mut params = rcgen::CertificateParams::new(Vec::new()).map_err(FAILED)?;
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
-        let certificate = params.self_signed(&key).map_err(FAILED)?;
+        let certificate = params.self_signed(key).map_err(FAILED)?;
         Self::from_der(certificate.der().to_vec(), key.serialized_der())
     }
 

@@ -18,7 +18,6 @@ const HLS_FMP4: Status = NotBuilt("HLS with fragmented MP4");
 const HLS_KEYS: Status = NotBuilt("encrypted HLS");
 const HLS_RECOVER: Status = NotBuilt("continuing an HLS playlist after a restart");
 const HOOKS: Status = NotBuilt("HTTP callbacks");
-const HTTPS: Status = NotBuilt("HTTPS");
 const INGEST: Status = NotBuilt("pulling inputs with ffmpeg");
 const MERGED: Status = NotBuilt(
     "start codes in RTP packets, which no standard knows: NAL units are aggregated as RFC 6184 says",
@@ -103,22 +102,22 @@ pub static TABLE: &[Directive] = table! {
     "http_api.auth.enabled", On, "off", Variable, Live, Built, "ask for name and password";
     "http_api.auth.username", Text, "", Variable, Live, Built, "expected name", like "admin";
     "http_api.auth.password", Text, "", Variable, Live, Built, "expected password, without `:`", like "secret";
-    "http_api.https", Block, "", None, No, HTTPS, "the API over TLS";
-    "http_api.https.enabled", On, "off", Variable, No, HTTPS, "listen for HTTPS";
-    "http_api.https.listen", Endpoint, "1990", Variable, No, HTTPS, "endpoint";
-    "http_api.https.key", Path, "./conf/server.key", Variable, Live, HTTPS, "private key, PEM";
-    "http_api.https.cert", Path, "./conf/server.crt", Variable, Live, HTTPS, "certificate chain, PEM";
+    "http_api.https", Block, "", None, No, Built, "the API over TLS";
+    "http_api.https.enabled", On, "off", Variable, No, Built, "listen for HTTPS";
+    "http_api.https.listen", Endpoint, "1990", Variable, No, Built, "endpoint";
+    "http_api.https.key", Path, "./conf/server.key", Variable, Live, Built, "private key, PEM";
+    "http_api.https.cert", Path, "./conf/server.crt", Variable, Live, Built, "certificate chain, PEM";
 
     "http_server", Block, "", None, No, Built, "HTTP streaming and static files";
     "http_server.enabled", On, "off", Variable, No, Built, "serve HTTP";
     "http_server.listen", Endpoints, "8080", Variable, No, Built, "endpoints";
     "http_server.dir", Path, "./objs/nginx/html", Variable, No, Built, "directory of static files";
     "http_server.crossdomain", NotOff, "on", Variable, Live, Built, "send CORS headers on all HTTP services";
-    "http_server.https", Block, "", None, No, HTTPS, "HTTP streaming over TLS";
-    "http_server.https.enabled", On, "off", Variable, No, HTTPS, "listen for HTTPS";
-    "http_server.https.listen", Endpoint, "8088", Variable, No, HTTPS, "endpoint";
-    "http_server.https.key", Path, "./conf/server.key", Variable, Live, HTTPS, "private key, PEM";
-    "http_server.https.cert", Path, "./conf/server.crt", Variable, Live, HTTPS, "certificate chain, PEM";
+    "http_server.https", Block, "", None, No, Built, "HTTP streaming over TLS";
+    "http_server.https.enabled", On, "off", Variable, No, Built, "listen for HTTPS";
+    "http_server.https.listen", Endpoint, "8088", Variable, No, Built, "endpoint";
+    "http_server.https.key", Path, "./conf/server.key", Variable, Live, Built, "private key, PEM";
+    "http_server.https.cert", Path, "./conf/server.crt", Variable, Live, Built, "certificate chain, PEM";
 
     "srt_server", Block, "", None, No, SRT, "SRT listener";
     "srt_server.enabled", On, "off", Variable, No, SRT, "listen for SRT";
@@ -152,7 +151,7 @@ pub static TABLE: &[Directive] = table! {
     "rtc_server.api_as_candidates", NotOff, "on", Variable, Live, Built, "offer the host by which the client reached the API";
     "rtc_server.resolve_api_domain", NotOff, "on", Variable, Live, Built, "resolve that host to an address first";
     "rtc_server.keep_api_domain", On, "off", Variable, Live, Built, "offer that host by name as well";
-    "rtc_server.ecdsa", NotOff, "on", Variable, No, Built, "kind of DTLS certificate; RSA is not made, so that `off` is told and changes nothing";
+    "rtc_server.ecdsa", NotOff, "on", Variable, No, Built, "kind of DTLS certificate: P-256, or RSA (`off`)";
     "rtc_server.encrypt", NotOff, "on", Variable, Live, Built, "encrypt the media; while it is on, clients cannot ask for less";
     "rtc_server.reuseport", Int, "1", Variable, No, Built, "sockets bound to the port; each core has one anyway, whatever is written";
     "rtc_server.merge_nalus", On, "off", Variable, Live, MERGED, "join NAL units to one packet from RTMP to WebRTC";

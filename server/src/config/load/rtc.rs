@@ -17,10 +17,6 @@ impl<'a> Reader<'a> {
         if !self.switch(block, "enabled") {
             return None;
         }
-        if !self.switch(block, "ecdsa") {
-            let message = "`ecdsa off` asks for an RSA certificate, which is not made: `on` counts";
-            self.warn(self.value(block, "ecdsa").problem(self.files, 0, message));
-        }
         let tcp = block.inner("tcp");
         let tcp = if self.switch(tcp, "enabled") { Some(self.port(tcp)) } else { None };
         Some(RtcServer {
@@ -37,6 +33,7 @@ impl<'a> Reader<'a> {
             api_as_candidates: self.switch(block, "api_as_candidates"),
             resolve_api_domain: self.switch(block, "resolve_api_domain"),
             keep_api_domain: self.switch(block, "keep_api_domain"),
+            ecdsa: self.switch(block, "ecdsa"),
             encrypt: self.switch(block, "encrypt"),
             black_hole: self.black_hole(block.inner("black_hole")),
         })

@@ -37,7 +37,9 @@ fn a_browser_plays_what_a_browser_publishes() {
 #[test]
 fn browsers_meet_over_tcp() {
     let port = free_port();
-    browsers_meet(&server_with(&format!("tcp {{ enabled on; listen {port}; }} protocol tcp;")), "tcp");
+    // With an RSA certificate, since every other test has one of P-256.
+    let more = format!("tcp {{ enabled on; listen {port}; }} protocol tcp; ecdsa off;");
+    browsers_meet(&server_with(&more), "tcp");
 }
 
 /// A browser whose network has changed starts ICE again, and plays on in the same session.
@@ -53,6 +55,21 @@ fn a_browser_starts_ice_again() {
     assert!(seen["frames"].as_u64() > Some(50), "{seen}");
     assert_eq!(seen["deleted"], json!([200]), "{seen}");
     server.logged(&["ICE starts again"]);
+}
+
+/// Some networks let nothing through but the port of HTTPS.
+#[test]
+fn browsers_meet_over_the_port_of_https() {
+    let [https, udp] = [(); 2].map(|()| free_port());
+    let server = Server::with(Setup {
+        top: &format!(
+            "rtc_server {{ enabled on; listen {udp}; candidate 127.0.0.1; tcp {{ enabled on; listen {https}; }} protocol tcp; }}"
+        ),
+        http: &format!("https {{ enabled on; listen {https}; }}"),
+        vhost: "rtc { enabled on; }",
+        ..Setup::default()
+    });
+    browsers_meet(&server, "tcp");
 }
 
 fn browsers_meet(server: &Server, protocol: &str) {

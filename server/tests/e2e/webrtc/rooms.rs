@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::server;
 use crate::dialogue::{Dialogue, request};
-use crate::harness::{Server, Setup};
+use crate::harness::{Server, Setup, free_port};
 use crate::http;
 
 const TEXT: u8 = 1;
@@ -98,7 +98,8 @@ fn the_room_of_the_document() {
 
     // The other port has the same rooms, and another core may have the connection.
     let mut bob = Guest::join(server.api, "bob");
-    let both = |bob| json!([{ "display": "alice", "publishing": false }, { "display": "bob", "publishing": bob }]);
+    let both =
+        |bob| json!([{ "display": "alice", "publishing": false }, { "display": "bob", "publishing": bob }]);
     let notice = |event, publishing| {
         let peer = json!({ "display": "bob", "publishing": publishing });
         json!({ "action": "notify", "event": event, "room": "tea", "peer": peer, "participants": both(publishing) })
@@ -136,7 +137,11 @@ fn refusals_have_their_reasons() {
     let mut twin = Guest::open(server.http, "alice");
     let no = twin.ask("join", json!({}));
     assert_eq!(no, json!({ "tid": "join", "code": 400, "error": "alice is in this room already" }));
-    server.logged(&["WARN", "client refused: alice is in this room already", &format!("peer={}", twin.wire.local())]);
+    server.logged(&[
+        "WARN",
+        "client refused: alice is in this room already",
+        &format!("peer={}", twin.wire.local()),
+    ]);
     // Another name is fine, on the same connection.
     twin.name = "bob";
     assert_eq!(twin.ask("publish", json!({}))["code"], 400, "not before it is in a room");
@@ -154,7 +159,10 @@ fn refusals_have_their_reasons() {
         assert_eq!(reply["code"], 400, "{reply}");
         assert!(reply["error"].as_str().unwrap().contains(reason), "{reply}");
     }
-    assert_eq!(alice.ask("control", json!({ "call": "alive" }))["msg"]["participants"][1]["publishing"], false);
+    assert_eq!(
+        alice.ask("control", json!({ "call": "alive" }))["msg"]["participants"][1]["publishing"],
+        false
+    );
 }
 
 #[test]
@@ -257,16 +265,18 @@ fn what_is_no_websocket_is_told_so() {
     // The connection goes on after a refusal, and words may come with the handshake.
     let mut client = Dialogue::ask(server.http, GET, &[]);
     assert_eq!(client.answer().0.status, 426);
-    client.say([request(GET, &UPGRADE).as_bytes(), &[0x80 | PING, 0x80 | 2, 0, 0, 0, 0, b'h', b'i']].concat());
+    client
+        .say([request(GET, &UPGRADE).as_bytes(), &[0x80 | PING, 0x80 | 2, 0, 0, 0, 0, b'h', b'i']].concat());
     assert_eq!(client.head().status, 101);
     assert_eq!(client.control(), (PONG, b"hi".to_vec()));
 }
 
 #[test]
 fn pages_from_elsewhere() {
-    let rtc = format!("rtc_server {{ enabled on; listen {}; candidate 127.0.0.1; }}", crate::harness::free_port());
-    let setup = Setup { top: &rtc, ..Setup::default() };
-    let [open, shut] = ["", "crossdomain off;"].map(|http| Server::with(Setup { http, ..setup }));
+    let [open, shut] = ["", "crossdomain off;"].map(|http| {
+        let top = format!("rtc_server {{ enabled on; listen {}; }}", free_port());
+        Server::with(Setup { top: &top, http, ..Setup::default() })
+    });
     let status = |server: &Server, origin: &str| {
         let (host, origin) = (format!("Host: {}", server.http), format!("Origin: {origin}"));
         let mut client = Dialogue::ask(server.http, GET, &[&UPGRADE[..], &[&host, &origin]].concat());

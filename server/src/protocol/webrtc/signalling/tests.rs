@@ -181,7 +181,11 @@ async fn candidates_of_a_patch_are_taken() {
         (&sdpfrag, "a=end-of-candidates\r\n", 204),
         (&sdpfrag, "a=ice-ufrag:other\r\n", 400),
         (&sdpfrag, "a=ice-ufrag:other\r\na=ice-pwd:0123456789012345678901\r\n", 400),
-        (&sdpfrag, "a=ice-ufrag:ot er\r\na=ice-pwd:0123456789012345678901\r\nm=audio 9 x 0\r\na=mid:0\r\n", 400),
+        (
+            &sdpfrag,
+            "a=ice-ufrag:ot er\r\na=ice-pwd:0123456789012345678901\r\nm=audio 9 x 0\r\na=mid:0\r\n",
+            400,
+        ),
         (&[("content-type", "application/sdp")], known, 415),
         (&[], known, 415),
         (&[sdpfrag[0], ("if-match", "\"other\"")], known, 412),
@@ -200,10 +204,13 @@ async fn other_credentials_start_ice_again() {
     let opened = server.post("/rtc/v1/whep/", &offer("recvonly")).await;
     let location = opened.header("location");
     let fragment = |ufrag: &str| {
-        format!("a=ice-ufrag:{ufrag}\r\na=ice-pwd:9876543210987654321098\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n")
+        format!(
+            "a=ice-ufrag:{ufrag}\r\na=ice-pwd:9876543210987654321098\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"
+        )
     };
     let kind = ("content-type", "application/trickle-ice-sdpfrag");
-    let patch = async |tag: &str, body: &str| server.send("PATCH", location, &[kind, ("if-match", tag)], body).await;
+    let patch =
+        async |tag: &str, body: &str| server.send("PATCH", location, &[kind, ("if-match", tag)], body).await;
     let answer = patch("*", &fragment("them")).await;
     assert_eq!((answer.status, answer.header("content-type")), (200, kind.1), "{}", answer.body);
     let tag = answer.header("etag");
@@ -212,7 +219,10 @@ async fn other_credentials_start_ice_again() {
     assert_eq!(lines[..2], ["a=ice-lite", &format!("a=ice-ufrag:{}", tag.trim_matches('"'))]);
     assert!(lines[2].starts_with("a=ice-pwd:") && lines[2].len() == 42, "{lines:?}");
     assert_eq!(lines[3..5], ["m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=mid:0"]);
-    assert!(lines[5].starts_with("a=candidate:0 1 udp ") && lines.last() == Some(&"a=end-of-candidates"), "{lines:?}");
+    assert!(
+        lines[5].starts_with("a=candidate:0 1 udp ") && lines.last() == Some(&"a=end-of-candidates"),
+        "{lines:?}"
+    );
 
     assert_eq!(patch(opened.header("etag"), "").await.status, 412, "the first start is over");
     assert_eq!(patch(tag, &fragment("them")).await.status, 204, "candidates of the new start");
@@ -223,7 +233,7 @@ async fn other_credentials_start_ice_again() {
     assert_eq!((again, patch("*", &fragment("last")).await.status), (64, 429), "memory is bounded");
     assert_eq!(server.send("DELETE", location, &[], "").await.status, 200, "its address stays");
     assert_eq!(patch("*", &fragment("late")).await.status, 404);
-    assert!(matches!(server.service.rtc.lobby.find(tag.trim_matches('"'), 0), None), "no name stays behind");
+    assert!(server.service.rtc.lobby.find(tag.trim_matches('"'), 0).is_none(), "no name stays behind");
 }
 
 #[tokio::test]

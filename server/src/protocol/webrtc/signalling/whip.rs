@@ -176,7 +176,8 @@ fn is_token(text: &str) -> bool {
 /// Our side of a new start, for the first section of a bundle: its `m=` line and its name come from the client (RFC 8840 §4.4).
 fn fragment((m, mid): (&str, &str), local: &Credentials, candidates: &[Candidate]) -> String {
     let Credentials { ufrag, password } = local;
-    let head = format!("a=ice-lite\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\nm={m}\r\na=mid:{mid}\r\n");
+    let head =
+        format!("a=ice-lite\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\nm={m}\r\na=mid:{mid}\r\n");
     let candidates = candidates.iter().map(|candidate| format!("a=candidate:{candidate}\r\n"));
     head + &candidates.collect::<String>() + "a=end-of-candidates\r\n"
 }
