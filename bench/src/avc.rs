@@ -67,8 +67,7 @@ mod tests {
 
     #[test]
     fn a_sequence_header_holds_parameter_sets() {
-        let header =
-            [0x17, 0, 0, 0, 0, 1, 100, 0, 31, 0xff, 0xe1, 0, 2, 0x67, 9, 1, 0, 1, 0x68];
+        let header = [0x17, 0, 0, 0, 0, 1, 100, 0, 31, 0xff, 0xe1, 0, 2, 0x67, 9, 1, 0, 1, 0x68];
         assert_eq!(parameter_sets(&header).unwrap(), [0, 0, 0, 1, 0x67, 9, 0, 0, 0, 1, 0x68]);
         assert!(parameter_sets(&header[..header.len() - 1]).is_none());
     }

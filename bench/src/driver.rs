@@ -151,7 +151,8 @@ impl Driver {
     fn watch(&self, server: u32, folder: &Path) -> Result<Running> {
         let seconds = self.seconds.saturating_sub(1).max(1);
         let frequency = profile::FREQUENCY;
-        let arguments = split(&format!("record -q -F {frequency} -p {server} -o perf.data -- sleep {seconds}"));
+        let arguments =
+            split(&format!("record -q -F {frequency} -p {server} -o perf.data -- sleep {seconds}"));
         let log = folder.join("perf.log");
         Running::start(Path::new("perf"), &arguments, GENERATOR_CORE, folder, &log, false)
     }

@@ -116,7 +116,9 @@ impl Peer {
     /// When the session is over.
     pub fn receive(&mut self, datagram: &[u8], hear: impl FnMut(Event)) -> Outcome {
         // What str0m knows at a glance for garbage is no reason to end.
-        let Ok(receive) = Receive::new(Protocol::Udp, self.remote, self.local, datagram) else { return Ok(()) };
+        let Ok(receive) = Receive::new(Protocol::Udp, self.remote, self.local, datagram) else {
+            return Ok(());
+        };
         self.rtc.handle_input(Input::Receive(Instant::now(), receive)).map_err(|error| error.to_string())?;
         self.drain(hear)
     }

@@ -172,7 +172,8 @@ impl Load {
         }
     }
 
-    /// Where the server puts HLS segments.(self) -> Storage {
+    /// Where the server puts HLS segments.
+    pub fn storage(self) -> Storage {
         match self {
             Self::Segment(_, storage) => storage,
             Self::Poll(_) | Self::Fetch(_) => Storage::Disk,

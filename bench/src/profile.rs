@@ -14,7 +14,10 @@ const NAMED: usize = 25;
 /// What a symbol belongs to: the first rule that finds one of its words in the symbol, which is in lower case.
 const RULES: [(&str, &[&str]); 8] = [
     ("encryption of media", &["aes", "gcm", "ghash", "gmult", "chacha", "ctr32", "srtp"]),
-    ("handshakes and hashes", &["sha1", "sha256", "sha512", "ecp", "p256", "x25519", "dimpl", "montgomery", "hmac"]),
+    (
+        "handshakes and hashes",
+        &["sha1", "sha256", "sha512", "ecp", "p256", "x25519", "dimpl", "montgomery", "hmac"],
+    ),
     ("memory allocation", &["malloc", "calloc", "realloc", "free", "alloc::alloc", "_int_"]),
     ("copies", &["memcpy", "memmove", "memset"]),
     ("sound (AAC and Opus)", &["opus", "celt", "silk", "syom", "mdct", "fft", "quant_", "kiss"]),

@@ -110,7 +110,8 @@ impl Seen {
     /// The header of a packet of video.
     fn packet(&mut self, header: Header, now: u64) {
         let before = self.timestamp.replace(header.timestamp);
-        let back = |before: u32| header.timestamp != before && header.timestamp.wrapping_sub(before) >= 1 << 31;
+        let back =
+            |before: u32| header.timestamp != before && header.timestamp.wrapping_sub(before) >= 1 << 31;
         self.backward += u64::from(before.is_some_and(back));
         if header.marker {
             self.frames += 1;

@@ -175,7 +175,10 @@ mod tests {
         let table = render_rtc(&rows(STUDIO), &runs);
         let heads: Vec<_> = table.lines().map(|line| line.split('|').count()).collect();
         assert_eq!(heads, [18; 4]);
-        assert!(table.contains("| rtc-play-100-from-rtc | 0.200 | 0.000 + 0.200 | 10.00 | 20000 |"), "{table}");
+        assert!(
+            table.contains("| rtc-play-100-from-rtc | 0.200 | 0.000 + 0.200 | 10.00 | 20000 |"),
+            "{table}"
+        );
         assert!(table.contains("| rtc-publish-200 | 0.200 | 0.000 + 0.200 | 0.50 | 400000 |"), "{table}");
         assert!(!render(&rows(STUDIO), &runs).contains("rtc"));
     }

@@ -30,7 +30,7 @@ function look() {
   return { state: document.querySelector('#state')?.dataset.state, says: text('#state'), stats: text('#stats'), facts: text('#facts'), videos };
 }
 
-// Runs in the page: whether so many videos are there, and each has shown pictures; of a stream without pictures, its time runs.
+// Runs in the page: whether so many videos are there, and each has shown pictures.
 function plays(count) {
   const videos = [...document.querySelectorAll('video')];
   return videos.length === count && videos.every((video) => video.currentTime > 0 && video.getVideoPlaybackQuality().totalVideoFrames > 0);
@@ -69,7 +69,7 @@ async function shoot(tabs, name) {
   for (const [at, { page }] of tabs.entries()) {
     for (const [size, end] of [[PHONE, '-phone'], [DESKTOP, '']]) {
       await page.setViewportSize(size);
-      // Pages with `overflow` of the whole are not for phones.
+      // Nobody scrolls sideways on a phone.
       const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
       if (wide) throw new Error(`${page.url()} is wider than ${size.width} pixels`);
       await page.screenshot({ path: `${name}-${at}${end}.png` });

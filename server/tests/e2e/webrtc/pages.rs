@@ -145,7 +145,7 @@ fn three_meet_in_a_room() {
     }
 }
 
-/// The links of the first page lead somewhere, on either port that a browser may have been sent to.
+/// The links of the first page lead somewhere.
 #[test]
 fn pages_link_to_pages() {
     let server = Server::with(Setup {
