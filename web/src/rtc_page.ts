@@ -111,17 +111,7 @@ function ask(): Ask {
 function showFacts() {
   const answer = session?.answer;
   if (!answer) return;
-  tell({ Session: answer.session, Codecs: meter?.codecs, 'Drop packets': by === 'api' ? nack(answer.session) : undefined });
-}
-
-/** The test interface of the server that loses packets on purpose. */
-function nack(id: string): HTMLAnchorElement {
-  const link = document.createElement('a');
-  const api = new URL(rtcApi(url.value.trim(), direction, new URLSearchParams({ schema: query.get('schema') ?? '' }), location));
-  link.href = `${api.origin}/rtc/v1/nack/?${new URLSearchParams({ username: id, drop: '2' })}`;
-  link.textContent = 'lose two packets on purpose';
-  link.target = '_blank';
-  return link;
+  tell({ Session: answer.session, Codecs: meter?.codecs });
 }
 
 async function measure() {

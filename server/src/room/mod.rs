@@ -40,9 +40,20 @@ struct Limits {
     silence: Duration,
     /// A participant who says so much that makes no sense is sent away.
     faults: u32,
+    /// So many messages are heard at once; each of them comes back with time.
+    chatter: u32,
+    /// How long a message takes to come back.
+    breath: Duration,
 }
 
-const LIMITS: Limits = Limits { rooms: 1024, people: 64, silence: Duration::from_secs(60), faults: 20 };
+const LIMITS: Limits = Limits {
+    rooms: 1024,
+    people: 64,
+    silence: Duration::from_secs(60),
+    faults: 20,
+    chatter: 200,
+    breath: Duration::from_millis(50),
+};
 
 /// The longest message of a participant, in bytes.
 const MAX_MESSAGE: usize = 64 << 10;

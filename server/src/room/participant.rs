@@ -12,10 +12,10 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tracing::{info, warn};
 
-use super::MAX_MESSAGE;
 use super::hall::{Hall, Seat};
 use super::mailbox::{self, Mailbox, Post};
 use super::message::{self, Action, Refused, Said};
+use super::{Limits, MAX_MESSAGE};
 use crate::http::front::{LINGER, linger};
 use crate::http::upgrade::Io;
 use crate::session::Session;
@@ -29,6 +29,8 @@ pub(super) struct Participant {
     mailbox: Mailbox,
     /// Messages that made no sense.
     faults: u32,
+    /// When all that was said is forgotten.
+    rested: Instant,
 }
 
 /// How it ended.
@@ -44,6 +46,8 @@ enum Ended {
     Deaf,
     #[error("its messages make no sense")]
     Nonsense,
+    #[error("it says more than the others can hear")]
+    Chatter,
     #[error("a message that is no text")]
     Binary,
     #[error("{0}")]
@@ -56,7 +60,7 @@ impl Participant {
     /// In no room yet.
     pub(super) fn new(hall: Arc<Hall>, session: Arc<Session>) -> Self {
         let (post, mailbox) = mailbox::open();
-        Self { hall, session, seat: None, post, mailbox, faults: 0 }
+        Self { hall, session, seat: None, post, mailbox, faults: 0, rested: Instant::now() }
     }
 
     /// Serves the connection to its end; `early` was read behind the handshake.
@@ -106,6 +110,7 @@ impl Participant {
                     match heard {
                         None => return Ended::Left,
                         Some(Err(e)) => return Ended::of(e),
+                        Some(Ok(_)) if !self.has_breath() => return Ended::Chatter,
                         Some(Ok(Message::Text(text))) if !self.hear(&text) => return Ended::Nonsense,
                         Some(Ok(Message::Binary(_))) => return Ended::Binary,
                         Some(Ok(Message::Close(_))) => return Ended::Goodbye,
@@ -127,6 +132,14 @@ impl Participant {
                 Err(_) => return Ended::Deaf,
             }
         }
+    }
+
+    /// One more message; false if there were too many in too short a time.
+    fn has_breath(&mut self) -> bool {
+        let Limits { chatter, breath, .. } = self.hall.limits;
+        let now = Instant::now();
+        self.rested = self.rested.max(now) + breath;
+        self.rested <= now + breath * chatter
     }
 
     /// Does what a message says; false if there were too many that made no sense.
@@ -193,7 +206,7 @@ impl Ended {
     fn frame(&self) -> Option<CloseFrame> {
         let code = match self {
             Self::Left | Self::Goodbye => return None,
-            Self::Silent(_) | Self::Deaf | Self::Nonsense | Self::Kicked(_) => CloseCode::Policy,
+            Self::Silent(_) | Self::Deaf | Self::Nonsense | Self::Chatter | Self::Kicked(_) => CloseCode::Policy,
             Self::Binary => CloseCode::Unsupported,
             Self::WebSocket(Error::Capacity(_)) => CloseCode::Size,
             Self::WebSocket(Error::Utf8(_)) => CloseCode::Invalid,

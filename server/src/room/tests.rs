@@ -271,6 +271,20 @@ async fn who_only_talks_nonsense_is_sent_away() {
 }
 
 #[tokio::test]
+async fn who_talks_without_a_breath_is_sent_away() {
+    let hall = hall(9, 9);
+    run(async {
+        let (mut page, _) = page(&hall).await;
+        for _ in 0..=LIMITS.chatter {
+            page.feed(Message::Ping(Bytes::new())).await.unwrap();
+        }
+        page.flush().await.unwrap();
+        assert_eq!(goodbye(&mut page).await, (1008, "it says more than the others can hear".to_owned()));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_connection_that_breaks_leaves_the_room() {
     let hall = hall(9, 9);
     run(async {

@@ -2,7 +2,7 @@
 //! whether it has panicked meanwhile.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -126,7 +126,8 @@ pub fn free_port() -> u16 {
     loop {
         let n = std::process::id() * 101 + NEXT.fetch_add(1, Ordering::Relaxed);
         let port = 12_000 + (n % PORTS) as u16;
-        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+        let address = (Ipv4Addr::UNSPECIFIED, port);
+        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
             return port;
         }
     }

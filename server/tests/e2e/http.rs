@@ -19,6 +19,14 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
+impl Reply {
+    /// What a header of this name says.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.head.lines().filter_map(|line| line.split_once(": "));
+        headers.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
 /// GET.
 pub fn get(at: SocketAddr, path: &str) -> io::Result<Reply> {
     request(at, "GET", path, &[])
@@ -26,9 +34,20 @@ pub fn get(at: SocketAddr, path: &str) -> io::Result<Reply> {
 
 /// A request of its own connection.
 pub fn request(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> io::Result<Reply> {
+    exchange(at, head_of(at, method, path, headers).as_bytes())
+}
+
+/// POST, with a body of this kind.
+pub fn post(at: SocketAddr, path: &str, kind: &str, body: &[u8]) -> io::Result<Reply> {
+    let length = body.len().to_string();
+    let head = head_of(at, "POST", path, &[("Content-Type", kind), ("Content-Length", &length)]);
+    exchange(at, &[head.as_bytes(), body].concat())
+}
+
+fn exchange(at: SocketAddr, request: &[u8]) -> io::Result<Reply> {
     let mut tcp = TcpStream::connect(at)?;
     tcp.set_read_timeout(Some(SOON))?;
-    tcp.write_all(head_of(at, method, path, headers).as_bytes())?;
+    tcp.write_all(request)?;
     let mut body = Body::default();
     let mut bytes = Vec::new();
     let mut buffer = vec![0; 64 << 10];

@@ -280,6 +280,7 @@ impl State {
                 (Event::Closed(error), _) => {
                     match error {
                         rtc::Error::Closed => info!("the session has ended"),
+                        rtc::Error::ClosedByPeer => info!("the session has ended: the peer left"),
                         error => warn!("the session has ended: {error}, peer={}", at.peer.session.peer),
                     }
                     return true;

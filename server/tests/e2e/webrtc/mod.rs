@@ -1,7 +1,11 @@
 //! WebRTC end to end, with peers that we did not write.
 
 mod browsers;
+mod footage;
+mod networks;
 mod pages;
+mod peer;
+mod relay;
 mod rooms;
 
 use std::path::Path;
@@ -26,6 +30,17 @@ fn server_with(more: &str) -> Server {
         vhost: "rtc { enabled on; rtmp_to_rtc on; rtc_to_rtmp on; }",
         ..Setup::default()
     })
+}
+
+/// A server whose answers offer the address that a client asks for (`eip`), and no other; with more in `rtc`. And the port of its media.
+fn server_by_eip(rtc: &str) -> (Server, u16) {
+    let port = free_port();
+    let server = Server::with(Setup {
+        top: &format!("rtc_server {{ enabled on; listen {port}; use_auto_detect_network_ip off; }}"),
+        vhost: &format!("rtc {{ enabled on; rtmp_to_rtc on; rtc_to_rtmp on; {rtc} }}"),
+        ..Setup::default()
+    });
+    (server, port)
 }
 
 /// Where a stream is published (`whip`) or played (`whep`).
