@@ -12,7 +12,7 @@ use super::*;
 use crate::config::Environment;
 use crate::config::directives::{self, Status};
 use crate::gate::{Ask, Playing, Publishing};
-use crate::session::{Kind, Session};
+use crate::session::{self, Kind, Session};
 
 /// A server without sockets.
 struct Server {
@@ -93,16 +93,18 @@ impl Server {
     /// A publisher and a player of `stream`.
     async fn live(&self, vhost: &str, stream: &str) -> (Publishing, Playing) {
         let (publisher, player) = (session(), session());
-        let ask = |session, kind, name| Ask {
+        let ask = |session, kind, name: &str| Ask {
             session,
             kind,
-            vhost,
-            app: "live",
-            stream,
-            name,
-            page_url: "http://a/page",
-            swf_url: "",
-            tc_url: "rtmp://h/live",
+            request: session::Request {
+                vhost: vhost.into(),
+                app: "live".into(),
+                stream: stream.into(),
+                name: name.into(),
+                page_url: "http://a/page".into(),
+                tc_url: "rtmp://h/live".into(),
+                ..session::Request::default()
+            },
         };
         let publishing = self.state.gate.publish(ask(&publisher, Kind::FmlePublish, stream)).await.unwrap();
         publisher.counters.add_received(4_000_000);

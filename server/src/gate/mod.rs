@@ -9,29 +9,17 @@ use hub::{Bell, Broadcast, Hub, Publication, Rules, StreamKey};
 use media::{Frame, Kind as MediaKind, Remux, Stamped, Tracks};
 
 use crate::config::{Config, Vhost};
-use crate::session::{Cid, Client, Entry, Kind, Roll, Seat, Session};
+use crate::session::{Cid, Client, Entry, Kind, Request, Roll, Seat, Session};
 use crate::sound;
 
 /// Somebody wants to publish or play.
 pub struct Ask<'a> {
     /// Who.
     pub session: &'a Arc<Session>,
-    /// What.
+    /// To do what.
     pub kind: Kind,
-    /// The vhost as the client named it; the gate finds the configured one.
-    pub vhost: &'a str,
-    /// The application.
-    pub app: &'a str,
-    /// The stream.
-    pub stream: &'a str,
-    /// The name for the lists, if it is not `stream` (HTTP players carry the extension).
-    pub name: &'a str,
-    /// The page that embeds the player.
-    pub page_url: &'a str,
-    /// The Flash file that plays.
-    pub swf_url: &'a str,
-    /// The tcUrl.
-    pub tc_url: &'a str,
+    /// With what.
+    pub request: Request,
 }
 
 /// Why somebody may not. Each protocol says it in its own tongue.
@@ -94,14 +82,14 @@ impl Gate {
 
     /// Admits a publisher.
     pub async fn publish(&self, ask: Ask<'_>) -> Result<Publishing, Refused> {
-        let vhost = self.vhost(ask.vhost)?;
+        let vhost = self.vhost(&ask.request.vhost)?;
         let broadcast = self.open(&ask, &vhost)?;
         let mut publication =
             broadcast.publish().map_err(|hub::Busy| Refused::Busy(self.publisher(&broadcast)))?;
         // Who sends Opus by enhanced RTMP has players that take it; browsers send nothing else, and their players were not chosen for it.
         let aac_bitrate = (ask.kind == Kind::RtcPublish).then_some(vhost.rtc.aac_bitrate);
         publication.convert_with(sound::converter(vhost.rtc.opus_bitrate, aac_bitrate));
-        let seat = self.seat(&ask, &broadcast);
+        let seat = self.seat(ask, &broadcast);
         let publishing = Publishing { publication, seat, vhost, roll: self.roll.clone() };
         self.watchers.iter().for_each(|watcher| watcher.published(&publishing));
         Ok(publishing)
@@ -109,9 +97,9 @@ impl Gate {
 
     /// Admits a player.
     pub async fn play(&self, ask: Ask<'_>) -> Result<Playing, Refused> {
-        let vhost = self.vhost(ask.vhost)?;
+        let vhost = self.vhost(&ask.request.vhost)?;
         let broadcast = self.open(&ask, &vhost)?;
-        let seat = self.seat(&ask, &broadcast);
+        let seat = self.seat(ask, &broadcast);
         Ok(Playing { broadcast, vhost, _seat: seat })
     }
 
@@ -128,23 +116,17 @@ impl Gate {
     }
 
     fn open(&self, ask: &Ask<'_>, vhost: &Vhost) -> Result<Arc<Broadcast>, Refused> {
-        if ask.stream.is_empty() {
+        let Request { app, stream, .. } = &ask.request;
+        if stream.is_empty() {
             return Err(Refused::Denied("the stream has no name".into()));
         }
-        let key = StreamKey { vhost: vhost.name.clone(), app: ask.app.into(), stream: ask.stream.into() };
+        let key = StreamKey { vhost: vhost.name.clone(), app: app.clone(), stream: stream.clone() };
         Ok(self.hub.open(&key, &rules(vhost)))
     }
 
-    fn seat(&self, ask: &Ask<'_>, broadcast: &Arc<Broadcast>) -> Seat {
-        self.roll.seat(Entry {
-            session: ask.session,
-            kind: ask.kind,
-            broadcast,
-            name: if ask.name.is_empty() { ask.stream } else { ask.name },
-            page_url: ask.page_url,
-            swf_url: ask.swf_url,
-            tc_url: ask.tc_url,
-        })
+    fn seat(&self, ask: Ask<'_>, broadcast: &Arc<Broadcast>) -> Seat {
+        let Ask { session, kind, request } = ask;
+        self.roll.seat(Entry { session, kind, broadcast, request: Arc::new(request) })
     }
 
     fn publisher(&self, broadcast: &Broadcast) -> Option<Cid> {

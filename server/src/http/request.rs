@@ -3,6 +3,20 @@
 use axum::http::{Request, Uri, header};
 use percent_encoding::percent_decode_str;
 
+use crate::session;
+
+/// What a request says of itself to the gate, whatever it asks for.
+pub fn told<B>(request: &Request<B>) -> session::Request {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let bearer = header(header::AUTHORIZATION).and_then(|text| text.split_once(' '));
+    session::Request {
+        param: request.uri().query().map(|query| format!("?{query}")).unwrap_or_default(),
+        page_url: header(header::REFERER).unwrap_or_default().to_owned(),
+        bearer: bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim().to_owned()),
+        ..session::Request::default()
+    }
+}
+
 /// The vhost that a request asks for: the parameter `vhost`, else `domain`, else the host without its port.
 pub fn vhost<B>(request: &Request<B>) -> String {
     let uri = request.uri();

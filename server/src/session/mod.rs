@@ -2,6 +2,7 @@
 //! with the streams and vhosts they use. The API reads here; nobody pushes figures anywhere.
 
 mod counters;
+mod request;
 mod roll;
 mod status;
 
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 pub use counters::{Counters, Kbps, Rate, Reception};
+pub use request::Request;
 pub use roll::{Client, Entry, Roll, Seat, Stream, Totals, Vhost};
 pub use status::tell as tell_status;
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use hub::{Broadcast, StreamKey};
 use parking_lot::Mutex;
 
-use super::{Cid, Counters, Kbps, Kind, Rate, Session, random_vid};
+use super::{Cid, Counters, Kbps, Kind, Rate, Request, Session, random_vid};
 
 /// See the module.
 #[derive(Default)]
@@ -90,14 +90,8 @@ pub struct Client {
     pub kind: Kind,
     /// What it uses.
     pub stream: Arc<Stream>,
-    /// The stream's name as it asked for it.
-    pub name: String,
-    /// From RTMP connect; the `Referer` of HTTP players.
-    pub page_url: String,
-    /// From RTMP connect.
-    pub swf_url: String,
-    /// From RTMP connect, or built from the HTTP request.
-    pub tc_url: String,
+    /// What it asked for.
+    pub request: Arc<Request>,
     /// When it was seated.
     pub since: Instant,
     rate: Rate,
@@ -125,14 +119,8 @@ pub struct Entry<'a> {
     pub kind: Kind,
     /// The stream.
     pub broadcast: &'a Arc<Broadcast>,
-    /// The name it asked for.
-    pub name: &'a str,
-    /// See [`Client`].
-    pub page_url: &'a str,
-    /// See [`Client`].
-    pub swf_url: &'a str,
-    /// See [`Client`].
-    pub tc_url: &'a str,
+    /// What it asked for.
+    pub request: Arc<Request>,
 }
 
 /// A client's place on the roll; dropping it leaves.
@@ -186,8 +174,8 @@ impl Roll {
                 id: random_vid(),
                 vhost,
                 key: key.clone(),
-                name: entry.name.to_owned(),
-                tc_url: entry.tc_url.to_owned(),
+                name: entry.request.name().to_owned(),
+                tc_url: entry.request.tc_url.clone(),
                 frames: AtomicU64::new(0),
                 broadcast: Mutex::default(),
                 clients: AtomicUsize::new(0),
@@ -209,10 +197,7 @@ impl Roll {
             session: entry.session.clone(),
             kind: entry.kind,
             stream,
-            name: entry.name.to_owned(),
-            page_url: entry.page_url.to_owned(),
-            swf_url: entry.swf_url.to_owned(),
-            tc_url: entry.tc_url.to_owned(),
+            request: entry.request,
             since: Instant::now(),
             rate: Rate::default(),
             before: (c.received(), c.sent()),
@@ -348,9 +333,8 @@ mod tests {
         let session = Session::new("127.0.0.1:1".parse().unwrap());
         // What was read before the seat does not count.
         session.counters.add_received(500);
-        let entry =
-            Entry { session: &session, kind, broadcast, name: "s", page_url: "", swf_url: "", tc_url: "" };
-        let seat = roll.seat(entry);
+        let request = Arc::new(Request { stream: "s".into(), ..Request::default() });
+        let seat = roll.seat(Entry { session: &session, kind, broadcast, request });
         session.counters.add_received(1000);
         session.counters.add_sent(10);
         seat

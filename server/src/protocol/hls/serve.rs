@@ -29,7 +29,7 @@ use crate::config::Vhost;
 use crate::gate::{Ask, Playing, Refused};
 use crate::http::request;
 use crate::log;
-use crate::session::{Cid, Kind, Session};
+use crate::session::{self, Cid, Kind, Session};
 
 const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
 const SEGMENT: HeaderValue = HeaderValue::from_static("video/MP2T");
@@ -50,7 +50,8 @@ struct Wanted {
     stream: String,
     file: String,
     host: String,
-    referer: String,
+    /// What its request says of itself.
+    told: session::Request,
     peer: SocketAddr,
 }
 
@@ -89,7 +90,6 @@ impl Service {
             _ => request::vhost(request),
         };
         let vhost = self.gate.vhost(&asked).ok()?;
-        let referer = request.headers().get(header::REFERER).and_then(|v| v.to_str().ok());
         let connection = request.extensions().get::<Arc<Session>>();
         let wanted = Wanted {
             uri: request.uri().clone(),
@@ -100,7 +100,7 @@ impl Service {
             app: app.to_owned(),
             stream: stream.to_owned(),
             file: file.to_owned(),
-            referer: referer.unwrap_or_default().to_owned(),
+            told: request::told(request),
             peer: connection.map_or_else(|| ([0, 0, 0, 0], 0).into(), |session| session.peer),
         };
         Some((wanted, player))
@@ -191,18 +191,15 @@ impl Service {
     }
 
     async fn ask(&self, session: &Arc<Session>, wanted: &Wanted) -> Result<Playing, Refused> {
-        let ask = Ask {
-            session,
-            kind: Kind::HlsPlay,
-            vhost: &wanted.asked,
-            app: &wanted.app,
-            stream: &wanted.stream,
-            name: &wanted.file,
-            page_url: &wanted.referer,
-            swf_url: "",
-            tc_url: &format!("http://{}/{}", wanted.host, wanted.app),
+        let request = session::Request {
+            vhost: wanted.asked.clone(),
+            app: wanted.app.clone(),
+            stream: wanted.stream.clone(),
+            name: wanted.file.clone(),
+            tc_url: format!("http://{}/{}", wanted.host, wanted.app),
+            ..wanted.told.clone()
         };
-        self.gate.play(ask).await
+        self.gate.play(Ask { session, kind: Kind::HlsPlay, request }).await
     }
 
     async fn segment(

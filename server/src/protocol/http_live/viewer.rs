@@ -21,9 +21,9 @@ use super::{Service, flv, plain};
 use crate::config::{HttpFormat, HttpRemux, Vhost};
 use crate::form;
 use crate::gate::{Ask, Playing, Refused};
-use crate::http::handshake;
+use crate::http::{handshake, request};
 use crate::net::{Conn, Core, Delivery, Framing, Input, Outbox};
-use crate::session::{Kind, Session};
+use crate::session::{self, Kind, Session};
 
 /// A request for a live stream, and what serves it.
 pub(super) struct Viewer {
@@ -159,20 +159,15 @@ impl Viewer {
     }
 
     async fn admit(&self, session: &Arc<Session>, target: &Target) -> Result<Playing, Refused> {
-        let referer = self.request.headers().get(header::REFERER).and_then(|v| v.to_str().ok());
-        let tc_url = format!("http://{}/{}", target.vhost, target.app);
-        let ask = Ask {
-            session,
-            kind: Kind::FlvPlay,
-            vhost: &target.vhost,
-            app: &target.app,
-            stream: &target.stream,
-            name: &target.file,
-            page_url: referer.unwrap_or_default(),
-            swf_url: "",
-            tc_url: &tc_url,
+        let request = session::Request {
+            vhost: target.vhost.clone(),
+            app: target.app.clone(),
+            stream: target.stream.clone(),
+            name: target.file.clone(),
+            tc_url: format!("http://{}/{}", target.vhost, target.app),
+            ..request::told(&self.request)
         };
-        self.service.gate.play(ask).await
+        self.service.gate.play(Ask { session, kind: Kind::FlvPlay, request }).await
     }
 
     async fn deliver(&self, playing: &Playing, outbox: &Rc<Outbox>, framing: Framing) -> io::Result<()> {

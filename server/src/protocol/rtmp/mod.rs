@@ -18,7 +18,7 @@ use crate::log;
 use crate::net::listen::Pass;
 use crate::net::{Conn, Core};
 use crate::process::Identity;
-use crate::session::{Kind, Session};
+use crate::session::{Kind, Request, Session};
 
 use link::{Ended, Link};
 
@@ -127,19 +127,19 @@ impl Client {
         Ok(())
     }
 
-    fn ask<'a>(&'a self, kind: Kind, url: &'a Url) -> Ask<'a> {
-        let connect = self.connect.as_ref();
-        Ask {
-            session: &self.session,
-            kind,
-            vhost: &url.vhost,
-            app: &url.app,
-            stream: &url.stream,
-            name: "",
-            page_url: connect.map_or("", |c| &c.page_url),
-            swf_url: connect.map_or("", |c| &c.swf_url),
-            tc_url: connect.map_or("", |c| &c.tc_url),
-        }
+    fn ask(&self, kind: Kind, url: &Url) -> Ask<'_> {
+        let of = |told: fn(&Connect) -> &String| self.connect.as_deref().map(told).cloned().unwrap_or_default();
+        let request = Request {
+            vhost: url.vhost.clone(),
+            app: url.app.clone(),
+            stream: url.stream.clone(),
+            param: url.param.clone(),
+            page_url: of(|connect| &connect.page_url),
+            swf_url: of(|connect| &connect.swf_url),
+            tc_url: of(|connect| &connect.tc_url),
+            ..Request::default()
+        };
+        Ask { session: &self.session, kind, request }
     }
 }
 

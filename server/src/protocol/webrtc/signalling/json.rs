@@ -41,7 +41,7 @@ async fn answer(service: Service, request: Request, purpose: Purpose) -> Respons
             peer.set_ip(ip);
         }
         let (sdp, stream) = (needed("sdp")?, Address::parse(needed("streamurl")?)?);
-        let wish = Wish::new(&parts.uri, purpose, peer, stream)?;
+        let wish = Wish::new(&Request::from_parts(parts, ()), purpose, peer, stream)?;
         let said = |name| text(name).unwrap_or_default().escape_debug().to_string();
         tracing::debug!("offer by JSON: api={}, tid={}", said("api"), said("tid"));
         service.admit(cid, &wish, sdp.as_bytes()).await

@@ -119,7 +119,7 @@ impl Service {
     /// Answers the offer of a client, or says why not; the log tells either. A refusal leaves nothing behind.
     async fn admit(&self, cid: Cid, wish: &Wish, offer: &[u8]) -> Result<Admitted, Refusal> {
         let offer = Offer::parse(offer, wish.purpose).map_err(Refusal::bad)?;
-        let vhost = self.gate.vhost(&wish.vhost)?;
+        let vhost = self.gate.vhost(&wish.request.vhost)?;
         let server = self.config.rtc_server.as_ref().filter(|_| vhost.rtc.enabled).ok_or_else(|| {
             let name = if self.config.rtc_server.is_none() { "rtc_server" } else { "rtc" };
             Refusal::forbidden(format!("WebRTC is off: see `{name} {{ enabled … }}` in the configuration"))
@@ -131,17 +131,8 @@ impl Service {
         let candidates = candidates::find(server, self.ports, wish.candidate.as_deref(), &wish.host).await;
         let terms = self.terms(wish, &vhost, candidates);
         let session = Session::named(cid, wish.peer);
-        let ask = Ask {
-            session: &session,
-            kind: if wish.purpose == Purpose::Play { Kind::RtcPlay } else { Kind::RtcPublish },
-            vhost: &wish.vhost,
-            app: &wish.app,
-            stream: &wish.stream,
-            name: "",
-            page_url: "",
-            swf_url: "",
-            tc_url: &wish.tc_url,
-        };
+        let kind = if wish.purpose == Purpose::Play { Kind::RtcPlay } else { Kind::RtcPublish };
+        let ask = Ask { session: &session, kind, request: wish.request.clone() };
         let (answer, role, key) = match wish.purpose {
             Purpose::Play => {
                 self.check_bridge(wish, &vhost)?;
@@ -199,7 +190,7 @@ impl Service {
 
     /// What somebody else publishes is there for WebRTC only if the vhost says so.
     fn check_bridge(&self, wish: &Wish, vhost: &Vhost) -> Result<(), Refusal> {
-        let (app, stream) = (wish.app.clone(), wish.stream.clone());
+        let (app, stream) = (wish.request.app.clone(), wish.request.stream.clone());
         let key = StreamKey { vhost: vhost.name.clone(), app, stream };
         match self.gate.publisher_of(&key) {
             Some(publisher) if publisher.kind != Kind::RtcPublish && !vhost.rtc.rtmp_to_rtc => {
@@ -222,7 +213,7 @@ impl Service {
         Terms {
             server: crate::SIGNATURE.into(),
             name: if publishes { "SRSPublishSession" } else { "SRSPlaySession" }.into(),
-            stream: format!("{}/{}", wish.app, wish.stream),
+            stream: format!("{}/{}", wish.request.app, wish.request.stream),
             id: fastrand::u32(1..).to_string(),
             ice: wish.credentials.clone(),
             fingerprint: self.certificate.fingerprint(),

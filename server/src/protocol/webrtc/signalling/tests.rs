@@ -9,7 +9,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::config::Environment;
 use crate::gate::Publishing;
-use crate::session::Roll;
+use crate::session::{self, Roll};
 
 struct Server {
     service: Service,
@@ -83,17 +83,13 @@ impl Server {
     /// An RTMP publisher of `live/s`.
     async fn rtmp(&self, vhost: &str) -> Publishing {
         let session = Session::new("203.0.113.1:5000".parse().unwrap());
-        let ask = Ask {
-            session: &session,
-            kind: Kind::FmlePublish,
-            vhost,
-            app: "live",
-            stream: "s",
-            name: "",
-            page_url: "",
-            swf_url: "",
-            tc_url: "",
+        let request = session::Request {
+            vhost: vhost.into(),
+            app: "live".into(),
+            stream: "s".into(),
+            ..session::Request::default()
         };
+        let ask = Ask { session: &session, kind: Kind::FmlePublish, request };
         self.service.gate.publish(ask).await.unwrap()
     }
 

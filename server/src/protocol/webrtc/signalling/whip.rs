@@ -65,7 +65,7 @@ impl Service {
         if content_type(request.headers()).is_some_and(|kind| kind != SDP && kind != "text/plain") {
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "an offer is application/sdp"));
         }
-        let wish = Wish::new(request.uri(), purpose, client(&request), Address::of(&request))?;
+        let wish = Wish::new(&request, purpose, client(&request), Address::of(&request))?;
         let offer = read(request.into_body()).await?;
         let Admitted { known, answer } = self.admit(cid, &wish, &offer).await?;
         let headers = [
@@ -189,8 +189,8 @@ fn location(wish: &Wish, known: &Known) -> String {
     format!(
         "/rtc/v1/whip/?action=delete&token={}&app={}&stream={}&session={}:{}",
         known.token,
-        quoted(&wish.app),
-        quoted(&wish.stream),
+        quoted(&wish.request.app),
+        quoted(&wish.request.stream),
         quoted(ours),
         quoted(theirs)
     )

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::extract::Request;
-use axum::http::{StatusCode, Uri};
+use axum::http::{self, StatusCode, Uri};
 use ring::rand::{SecureRandom, SystemRandom};
 use rtc::ice::Credentials;
 use rtc::sdp::Purpose;
@@ -12,6 +12,7 @@ use rtc::session::Protection;
 use super::Refusal;
 use crate::http::request;
 use crate::protocol::webrtc::candidates::is_address;
+use crate::session;
 
 /// How long a client's choice of our credentials may be (RFC 8839 §5.4 allows more).
 const UFRAG: std::ops::RangeInclusive<usize> = 4..=32;
@@ -21,11 +22,8 @@ const PASSWORD: std::ops::RangeInclusive<usize> = 22..=32;
 pub(super) struct Wish {
     pub(super) purpose: Purpose,
     pub(super) peer: SocketAddr,
-    /// As the client names it.
-    pub(super) vhost: String,
-    pub(super) app: String,
-    pub(super) stream: String,
-    pub(super) tc_url: String,
+    /// For the gate.
+    pub(super) request: session::Request,
     /// The host that it called, without the port.
     pub(super) host: String,
     /// The address of ours that it wants to be offered.
@@ -48,18 +46,20 @@ pub(super) struct Address {
     pub(super) stream: String,
     pub(super) host: String,
     pub(super) tc_url: String,
+    /// The query, as callbacks tell it.
+    pub(super) param: String,
 }
 
 impl Wish {
-    /// The wish of this request for a stream.
-    pub(super) fn new(
-        uri: &Uri,
+    /// The wish of this request, whose body or query has named the stream.
+    pub(super) fn new<B>(
+        asked: &http::Request<B>,
         purpose: Purpose,
         peer: SocketAddr,
         stream: Address,
     ) -> Result<Self, Refusal> {
-        let told = |name| request::parameter(uri, name);
-        let Address { vhost, app, stream, host, tc_url } = stream;
+        let told = |name| request::parameter(asked.uri(), name);
+        let Address { vhost, app, stream, host, tc_url, param } = stream;
         if stream.is_empty() {
             return Err(Refusal::bad("the stream has no name"));
         }
@@ -75,10 +75,7 @@ impl Wish {
         Ok(Self {
             purpose,
             peer,
-            vhost,
-            app,
-            stream,
-            tc_url,
+            request: session::Request { vhost, app, stream, tc_url, param, ..request::told(asked) },
             host,
             candidate,
             codec: told("codec").map(|name| codec(&name)),
@@ -120,6 +117,7 @@ impl Address {
             app: app.trim_matches('/').to_owned(),
             stream: stream.to_owned(),
             tc_url: format!("webrtc://{}/{}", authority, app.trim_matches('/')),
+            param: uri.query().map(|query| format!("?{query}")).unwrap_or_default(),
             host,
         })
     }
@@ -138,6 +136,7 @@ impl Address {
             stream: named("stream", "livestream"),
             host: host.to_owned(),
             tc_url: String::new(),
+            param: request.uri().query().unwrap_or_default().to_owned(),
         }
     }
 }
