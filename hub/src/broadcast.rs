@@ -295,7 +295,16 @@ impl Broadcast {
         }
     }
 
-    fn set_rules(&self, rules: &Rules) {
+    /// Ends a form: who follows it gets nothing more of it, and who subscribes next gets one that is made anew.
+    pub fn retire<R: Remux>(&self) {
+        let id = TypeId::of::<R>();
+        let state = &mut *self.state.lock();
+        state.forms.retain(|slot| slot.id != id);
+        state.settle();
+    }
+
+    /// What is kept of its past from now on.
+    pub fn set_rules(&self, rules: &Rules) {
         let mut state = self.state.lock();
         if state.rules != *rules {
             state.rules = rules.clone();

@@ -68,6 +68,13 @@ impl<U: Unit> Relay<U> {
         })))
     }
 
+    /// What is kept, and how far readers may be behind, from now on.
+    pub fn adjust(&self, rules: &Rules, queue_length: Micros) {
+        let inner = &mut *self.0.borrow_mut();
+        inner.tail.set_rules(rules);
+        inner.queue_length = queue_length;
+    }
+
     /// The stream that this is of.
     pub fn broadcast(&self) -> Arc<Broadcast> {
         self.0.borrow().subscription.broadcast().clone()

@@ -31,7 +31,7 @@ pub(super) async fn vhosts(Extract(state): Extract<State>, id: Id, call: Call) -
 }
 
 fn vhost(state: &State, vhost: &Vhost, totals: Totals) -> Value {
-    let configured = state.gate.vhosts().iter().find(|v| v.name == vhost.name);
+    let configured = state.config.vhosts.iter().find(|v| v.name == vhost.name);
     let hls = match configured.and_then(|v| v.hls.as_ref()) {
         Some(hls) => json!({ "enabled": true, "fragment": hls.fragment.as_secs_f64() }),
         None => json!({ "enabled": false }),

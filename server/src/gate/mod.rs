@@ -1,16 +1,23 @@
 //! The one door. Every protocol asks here before any media flows; vhost rules, limits, security, tokens, callbacks and
 //! cluster look-up live behind it and nowhere else, in this order. What it hands out is released by `Drop`, so that no path forgets.
 
+mod settings;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use arc_swap::ArcSwap;
 use hub::{Bell, Broadcast, Hub, Publication, Rules, StreamKey};
 use media::{Frame, Kind as MediaKind, Remux, Stamped, Tracks};
 
 use crate::config::{Config, Vhost};
 use crate::session::{Cid, Client, Entry, Kind, Request, Roll, Seat, Session};
 use crate::sound;
+
+pub use settings::Settings;
+
+use settings::Book;
 
 /// Somebody wants to publish or play.
 pub struct Ask<'a> {
@@ -47,12 +54,27 @@ impl fmt::Display for Refused {
 /// Somebody who has work to do with every stream: segments it, records it, forwards it.
 pub trait Watcher: Send + Sync {
     /// A publisher was admitted and has not sent a frame yet. Must not wait.
-    fn published(&self, stream: &Publishing);
+    fn published(&self, stream: &Published);
+
+    /// The settings of a published stream's vhost have changed. Must not wait.
+    fn turned(&self, _stream: &Published) {}
+}
+
+/// A stream with its publisher, as watchers get to see it.
+#[derive(Clone)]
+pub struct Published {
+    /// The stream.
+    pub broadcast: Arc<Broadcast>,
+    /// What goes for it now.
+    pub vhost: Arc<Vhost>,
+    /// The publisher.
+    pub session: Arc<Session>,
 }
 
 /// See the module.
 pub struct Gate {
-    config: Arc<Config>,
+    config: ArcSwap<Config>,
+    book: Book,
     hub: Hub,
     roll: Arc<Roll>,
     watchers: Vec<Box<dyn Watcher>>,
@@ -61,7 +83,8 @@ pub struct Gate {
 impl Gate {
     /// A gate that follows this configuration.
     pub fn new(config: Arc<Config>, roll: Arc<Roll>) -> Self {
-        Self { config, hub: Hub::default(), roll, watchers: Vec::new() }
+        let (config, book) = (ArcSwap::new(config), Book::default());
+        Self { config, book, hub: Hub::default(), roll, watchers: Vec::new() }
     }
 
     /// Has somebody told of each stream that begins.
@@ -70,14 +93,48 @@ impl Gate {
         self
     }
 
-    /// The vhost that serves requests for `name`: the one of that name, else the default one.
-    pub fn vhost(&self, name: &str) -> Result<Arc<Vhost>, Refused> {
-        self.config.vhost(name).cloned().ok_or_else(|| Refused::NoVhost(name.to_owned()))
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
     }
 
-    /// All configured vhosts.
-    pub fn vhosts(&self) -> &[Arc<Vhost>] {
-        &self.config.vhosts
+    /// The vhost that serves requests for `name`: the one of that name, else the default one.
+    pub fn vhost(&self, name: &str) -> Result<Arc<Vhost>, Refused> {
+        self.config.load().vhost(name).cloned().ok_or_else(|| Refused::NoVhost(name.to_owned()))
+    }
+
+    /// Follows another configuration from now on. Who is there already learns of it: clients of vhosts that are gone are sent away, and
+    /// what goes for those that have changed is told to their clients and to the watchers.
+    pub fn turn(&self, config: Arc<Config>) {
+        let before = self.config.swap(config.clone());
+        self.book.turn(&config);
+        let find = |config: &Config, name: &str| config.vhosts.iter().find(|v| v.name == name).cloned();
+        for broadcast in self.hub.live() {
+            if let Some(vhost) = find(&config, &broadcast.key().vhost) {
+                broadcast.set_rules(&rules(&vhost));
+            }
+        }
+        for client in self.roll.clients() {
+            let name = &client.stream.key.vhost;
+            match find(&config, name) {
+                Some(now) if now.enabled => {
+                    let changed = find(&before, name).is_none_or(|before| before != now);
+                    if changed && client.kind.is_publish() {
+                        self.tell_turned(&client, &now);
+                    }
+                }
+                now => client.session.kick(format!(
+                    "vhost {name} is {}",
+                    if now.is_some() { "switched off" } else { "not served any more" }
+                )),
+            }
+        }
+    }
+
+    fn tell_turned(&self, publisher: &Client, vhost: &Arc<Vhost>) {
+        let Some(broadcast) = publisher.stream.broadcast() else { return };
+        let stream = Published { broadcast, vhost: vhost.clone(), session: publisher.session.clone() };
+        self.watchers.iter().for_each(|watcher| watcher.turned(&stream));
     }
 
     /// Admits a publisher.
@@ -89,18 +146,20 @@ impl Gate {
         // Who sends Opus by enhanced RTMP has players that take it; browsers send nothing else, and their players were not chosen for it.
         let aac_bitrate = (ask.kind == Kind::RtcPublish).then_some(vhost.rtc.aac_bitrate);
         publication.convert_with(sound::converter(vhost.rtc.opus_bitrate, aac_bitrate));
-        let seat = self.seat(ask, &broadcast);
-        let publishing = Publishing { publication, seat, vhost, roll: self.roll.clone() };
-        self.watchers.iter().for_each(|watcher| watcher.published(&publishing));
-        Ok(publishing)
+        let seat = self.seat(ask, &broadcast)?;
+        let settings = self.book.follow(&vhost, || self.config());
+        let stream = Published { broadcast, vhost: settings.now(), session: seat.client().session.clone() };
+        self.watchers.iter().for_each(|watcher| watcher.published(&stream));
+        Ok(Publishing { publication, seat, vhost: stream.vhost, settings, roll: self.roll.clone() })
     }
 
     /// Admits a player.
     pub async fn play(&self, ask: Ask<'_>) -> Result<Playing, Refused> {
         let vhost = self.vhost(&ask.request.vhost)?;
         let broadcast = self.open(&ask, &vhost)?;
-        let seat = self.seat(ask, &broadcast);
-        Ok(Playing { broadcast, vhost, _seat: seat })
+        let seat = self.seat(ask, &broadcast)?;
+        let settings = self.book.follow(&vhost, || self.config());
+        Ok(Playing { broadcast, vhost: settings.now(), settings, _seat: seat })
     }
 
     /// The application under which a stream of this name is live in the vhost.
@@ -124,9 +183,13 @@ impl Gate {
         Ok(self.hub.open(&key, &rules(vhost)))
     }
 
-    fn seat(&self, ask: Ask<'_>, broadcast: &Arc<Broadcast>) -> Seat {
+    /// Seats a client; not if its vhost has gone in this very moment, since nobody would send it away later.
+    fn seat(&self, ask: Ask<'_>, broadcast: &Arc<Broadcast>) -> Result<Seat, Refused> {
         let Ask { session, kind, request } = ask;
-        self.roll.seat(Entry { session, kind, broadcast, request: Arc::new(request) })
+        let seat = self.roll.seat(Entry { session, kind, broadcast, request: Arc::new(request) });
+        let name = &broadcast.key().vhost;
+        let is_served = self.config.load().vhosts.iter().any(|vhost| vhost.enabled && vhost.name == *name);
+        if is_served { Ok(seat) } else { Err(Refused::NoVhost(name.clone())) }
     }
 
     fn publisher(&self, broadcast: &Broadcast) -> Option<Cid> {
@@ -147,23 +210,24 @@ pub struct Publishing {
     publication: Publication,
     seat: Seat,
     vhost: Arc<Vhost>,
+    settings: Settings,
     roll: Arc<Roll>,
 }
 
 impl Publishing {
-    /// The vhost's rules.
+    /// The vhost's rules when it was admitted.
     pub fn vhost(&self) -> &Arc<Vhost> {
         &self.vhost
+    }
+
+    /// The vhost's rules, now and later.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The stream.
     pub fn broadcast(&self) -> &Arc<Broadcast> {
         self.publication.broadcast()
-    }
-
-    /// The publisher.
-    pub fn session(&self) -> &Arc<Session> {
-        &self.seat.client().session
     }
 
     /// See [`Publication::tracks`].
@@ -214,7 +278,9 @@ impl Publishing {
 pub struct Playing {
     /// The stream.
     pub broadcast: Arc<Broadcast>,
-    /// The vhost's rules.
+    /// The vhost's rules when it was admitted.
     pub vhost: Arc<Vhost>,
+    /// The vhost's rules, now and later.
+    pub settings: Settings,
     _seat: Seat,
 }

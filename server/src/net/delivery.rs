@@ -88,6 +88,12 @@ impl<W: Wire> Delivery<W> {
         self
     }
 
+    /// Another gap, from the next unit on.
+    pub fn set_gap(&mut self, gap: Duration) {
+        self.pause();
+        self.gap = gap;
+    }
+
     /// Delivers no more than so much media time.
     pub fn with_limit(mut self, limit: Micros) -> Self {
         self.limit = Some(limit);

@@ -1,7 +1,7 @@
 //! The relays of one core: one per stream and form, each driven by one task that pulls what is new and fans it out.
 
 use std::any::{Any, TypeId};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::ops::Range;
@@ -32,6 +32,17 @@ pub struct Following {
     pub pace: Pace,
 }
 
+impl Following {
+    /// Has a relay keep what is to be kept, and its readers fall behind as far as they may.
+    pub fn adjust<U: Unit>(&self, relay: &Relay<U>) {
+        relay.adjust(&self.rules, self.queue());
+    }
+
+    fn queue(&self) -> Micros {
+        Micros(i64::try_from(self.queue_length.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
 /// See the module.
 #[derive(Default)]
 pub struct Relays {
@@ -42,10 +53,17 @@ pub struct Relays {
 pub struct Followed<U: Unit> {
     /// The relay to read.
     pub relay: Relay<U>,
+    pace: Cell<Pace>,
     fans: RefCell<Vec<Rc<dyn AnyFan>>>,
 }
 
 impl<U: Unit> Followed<U> {
+    /// Follows the stream in this way from now on.
+    pub fn adjust(&self, how: &Following) {
+        self.pace.set(how.pace);
+        how.adjust(&self.relay);
+    }
+
     /// The fan for players whose connections carry units as `wire` does.
     pub fn fan<W: Wire<Unit = U>>(&self, wire: &W) -> Rc<Fan<W>> {
         self.any_fan(|relay| Fan::new(relay, wire.clone()))
@@ -87,13 +105,12 @@ impl Core {
         if let Some(found) = running.get(&key).and_then(|any| any.clone().downcast().ok()) {
             return found;
         }
-        let queue_length = Micros(i64::try_from(how.queue_length.as_micros()).unwrap_or(i64::MAX));
-        let relay = Relay::new(broadcast.subscribe(make), how.rules.clone(), queue_length);
-        let followed = Rc::new(Followed { relay, fans: RefCell::default() });
+        let relay = Relay::new(broadcast.subscribe(make), how.rules.clone(), how.queue());
+        let followed = Rc::new(Followed { relay, pace: Cell::new(how.pace), fans: RefCell::default() });
         running.insert(key, followed.clone());
-        let (core, driven, pace) = (self.clone(), followed.clone(), how.pace);
+        let (core, driven) = (self.clone(), followed.clone());
         tokio::task::spawn_local(async move {
-            drive(&core, &driven, pace).await;
+            drive(&core, &driven).await;
             core.relays.running.borrow_mut().remove(&key);
         });
         followed
@@ -101,10 +118,10 @@ impl Core {
 }
 
 /// Pulls and fans out until nobody on this core reads any more.
-async fn drive<U: Unit>(core: &Core, followed: &Followed<U>, pace: Pace) {
+async fn drive<U: Unit>(core: &Core, followed: &Followed<U>) {
     let mut next = Instant::now();
     let mut publisher = followed.relay.publisher();
-    while let Some(news) = pull(core, followed, pace, &mut next).await {
+    while let Some(news) = pull(core, followed, followed.pace.get(), &mut next).await {
         let missed = followed.relay.take_missed();
         if missed > 0 {
             let key = followed.relay.broadcast().key().to_string();

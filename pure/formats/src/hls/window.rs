@@ -52,6 +52,13 @@ impl Window {
         }
     }
 
+    /// Lists so much from the next segment on, which is cut at another length. Players do not see the target shrink before what was cut by the
+    /// old one has left the list.
+    pub fn resize(&mut self, length: Micros, target: Micros) {
+        self.longest = self.longest.max(self.target);
+        (self.length, self.target) = (length.max(Micros::ZERO), target);
+    }
+
     /// The segments that are listed, oldest first.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = &Entry> {
         self.entries.iter()

@@ -71,7 +71,7 @@ impl Files {
     /// The folders as configured.
     pub fn new(config: &Config, gate: Arc<Gate>) -> Self {
         let root = config.http_server.as_ref().map(|server| server.dir.as_path());
-        let mounts = Mounts::new(gate.vhosts(), root);
+        let mounts = Mounts::new(&config.vhosts, root);
         Self(Arc::new(Shared { mounts, page: Page::new(config, gate) }))
     }
 

@@ -5,12 +5,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Weak, mpsc as std_mpsc};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use formats::hls::Piece;
+use formats::hls::{Piece, Segmenter};
 use hub::{Broadcast, StreamKey, Subscription};
 use media::Stamped;
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ use super::shelf::Shelf;
 use super::stream::{Order, Stream};
 use crate::config::Hls;
 use crate::form;
-use crate::gate::{Publishing, Watcher};
+use crate::gate::{Published, Watcher};
 use crate::log;
 use crate::session::Session;
 
@@ -43,6 +43,9 @@ type Following = Mutex<HashMap<StreamKey, Followed>>;
 struct Followed {
     broadcast: Weak<Broadcast>,
     publisher: Arc<Session>,
+    hls: Arc<Hls>,
+    /// Set when the stream is not to be followed in this way any more.
+    over: Arc<AtomicBool>,
 }
 
 /// A stream to be followed.
@@ -51,6 +54,7 @@ struct Job {
     hls: Arc<Hls>,
     subscription: Subscription<Piece>,
     correction: Arc<AtomicI64>,
+    over: Arc<AtomicBool>,
 }
 
 /// Streams that may wait to be followed.
@@ -90,25 +94,51 @@ impl Packager {
 }
 
 impl Watcher for Packager {
-    fn published(&self, stream: &Publishing) {
-        let Some(hls) = &stream.vhost().hls else { return };
-        let (broadcast, publisher) = (stream.broadcast(), stream.session().clone());
-        let key = broadcast.key();
+    fn published(&self, stream: &Published) {
         let mut following = self.following.lock();
-        if let Some(followed) = following.get_mut(key)
-            && std::ptr::eq(followed.broadcast.as_ptr(), Arc::as_ptr(broadcast))
+        if let Some(followed) = following.get_mut(stream.broadcast.key())
+            && followed.is_of(stream)
+            && Some(&*followed.hls) == stream.vhost.hls.as_ref()
         {
             // The publisher before it has only just left.
-            followed.publisher = publisher;
+            followed.publisher = stream.session.clone();
             return;
         }
-        let correction = Arc::<AtomicI64>::default();
-        let subscription = broadcast.subscribe(|| form::segments(hls, correction.clone()));
-        let job = Job { key: key.clone(), hls: Arc::new(hls.clone()), subscription, correction };
+        self.follow(stream, &mut following);
+    }
+
+    fn turned(&self, stream: &Published) {
+        let mut following = self.following.lock();
+        let followed = following.get(stream.broadcast.key()).filter(|followed| followed.is_of(stream));
+        if followed.map(|followed| &*followed.hls) != stream.vhost.hls.as_ref() {
+            self.follow(stream, &mut following);
+        }
+    }
+}
+
+impl Followed {
+    fn is_of(&self, stream: &Published) -> bool {
+        std::ptr::eq(self.broadcast.as_ptr(), Arc::as_ptr(&stream.broadcast))
+    }
+}
+
+impl Packager {
+    /// Follows a stream as its vhost wants it now, and no longer as it was wanted before.
+    fn follow(&self, stream: &Published, following: &mut HashMap<StreamKey, Followed>) {
+        let key = stream.broadcast.key();
+        if let Some(before) = following.remove(key) {
+            before.over.store(true, Relaxed);
+            // The next subscription is to get a segmenter that cuts as is wanted now.
+            stream.broadcast.retire::<Segmenter>();
+        }
+        let Some(hls) = stream.vhost.hls.clone().map(Arc::new) else { return };
+        let (correction, over) = (Arc::<AtomicI64>::default(), Arc::<AtomicBool>::default());
+        let subscription = stream.broadcast.subscribe(|| form::segments(&hls, correction.clone()));
+        let job = Job { key: key.clone(), hls: hls.clone(), subscription, correction, over: over.clone() };
         match self.jobs.try_send(job) {
             Ok(()) => {
-                let broadcast = Arc::downgrade(broadcast);
-                following.insert(key.clone(), Followed { broadcast, publisher });
+                let (broadcast, publisher) = (Arc::downgrade(&stream.broadcast), stream.session.clone());
+                following.insert(key.clone(), Followed { broadcast, publisher, hls, over });
             }
             Err(_) => error!("hls: too much to do, {key} is not segmented"),
         }
@@ -189,19 +219,17 @@ impl Worker {
             let publisher = self.publisher();
             let span = publisher.map_or_else(tracing::Span::none, |session| log::span(session.cid));
             dispose = job.hls.dispose;
-            stream = match (stream.take(), Stream::new(&self.key, &job.hls, &self.shelf)) {
-                // What was configured for the segments so far counts as long as there are any.
-                (Some(stream), _) => Some(stream),
+            stream = span.in_scope(|| match (stream.take(), Stream::new(&self.key, &job.hls, &self.shelf)) {
+                (Some(before), Ok(now)) => Some(before.turn(now)),
                 (None, Ok(stream)) => Some(stream),
-                (None, Err(reason)) => {
-                    span.in_scope(|| warn!("hls: {reason}"));
+                (before, Err(reason)) => {
+                    warn!("hls: {reason}");
+                    before.into_iter().for_each(|mut stream| stream.dispose());
                     None
                 }
-            };
+            });
             match &mut stream {
-                Some(stream) => {
-                    self.follow(stream, job.subscription, job.correction).instrument(span).await;
-                }
+                Some(stream) => self.follow(stream, job).instrument(span).await,
                 None => drop(self.following.lock().remove(&self.key)),
             }
             if stream.is_none() || *self.stopped.borrow() {
@@ -223,18 +251,14 @@ impl Worker {
         }
     }
 
-    /// Follows publishers until there is none.
-    async fn follow(
-        &mut self,
-        stream: &mut Stream,
-        mut subscription: Subscription<Piece>,
-        correction: Arc<AtomicI64>,
-    ) {
+    /// Follows publishers until there is none, or the stream is to be followed in another way.
+    async fn follow(&mut self, stream: &mut Stream, job: Job) {
+        let Job { mut subscription, correction, over, .. } = job;
         stream.begin(correction);
         let (mut init, mut pieces) = (Vec::new(), Vec::new());
         let mut generation = None;
         loop {
-            let stopped = *self.stopped.borrow();
+            let stopped = *self.stopped.borrow() || over.load(Relaxed);
             // Never rung: to be woken for each piece of hundreds of streams costs more than the pieces do.
             let mut cx = Context::from_waker(Waker::noop());
             let Poll::Ready(pulled) = subscription.poll_pull(&mut cx, 1, &mut init, &mut pieces) else {
@@ -257,7 +281,7 @@ impl Worker {
             }
             self.take(stream, &mut pieces).await;
             generation = Some(pulled.generation);
-            if !pulled.live && self.leave(&subscription) {
+            if !pulled.live && !over.load(Relaxed) && self.leave(&subscription) {
                 return;
             }
         }

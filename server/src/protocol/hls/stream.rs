@@ -133,6 +133,25 @@ impl Stream {
         })
     }
 
+    /// Goes on as `now`, which has other settings and no segments yet. What can be found under the same names stays listed.
+    pub(super) fn turn(mut self, now: Self) -> Self {
+        let is_same_place = |a: &Hls, b: &Hls| {
+            let place = |hls: &Hls| (hls.path.clone(), hls.m3u8_file.clone(), hls.ts_file.clone(), hls.storage);
+            place(a) == place(b)
+        };
+        if self.hls == now.hls {
+            return self;
+        }
+        if !is_same_place(&self.hls, &now.hls) {
+            self.dispose();
+            return Self { seq: self.seq, named: self.named, ..now };
+        }
+        self.discard();
+        let target = form::micros(now.hls.fragment.mul_f64(now.hls.target_ratio.min(1000.0)));
+        self.window.resize(form::micros(now.hls.window), target);
+        Self { hls: now.hls, floor: now.floor, ..self }
+    }
+
     /// Publishers begin, whose segmenter makes segments longer by `correction`.
     pub(super) fn begin(&mut self, correction: Arc<AtomicI64>) {
         self.discard();

@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 use crate::config::{Config, HttpFormat, HttpRemux};
 use crate::form;
-use crate::gate::{Gate, Publishing, Watcher};
+use crate::gate::{Gate, Published, Watcher};
 use crate::http::Front;
 use crate::http::front::MAX_HEAD;
 use crate::log;
@@ -41,7 +41,7 @@ pub struct Service {
 impl Service {
     /// Serves live streams as configured, and everything else by `router`.
     pub fn new(config: &Config, gate: Arc<Gate>, router: Router) -> Self {
-        let mounts = Mounts::new(gate.vhosts());
+        let mounts = Mounts::new(&config.vhosts);
         let crossdomain = config.http_server.as_ref().is_some_and(|s| s.crossdomain);
         Self { gate, mounts, front: Front::new(router, config), crossdomain }
     }
@@ -56,11 +56,11 @@ impl Service {
 pub struct FastCache;
 
 impl Watcher for FastCache {
-    fn published(&self, stream: &Publishing) {
-        let remux = stream.vhost().http_remux.as_ref();
+    fn published(&self, stream: &Published) {
+        let remux = stream.vhost.http_remux.as_ref();
         let audio = |remux: &&HttpRemux| matches!(remux.format, HttpFormat::Aac | HttpFormat::Mp3);
         if let Some(remux) = remux.filter(audio).filter(|remux| !remux.fast_cache.is_zero()) {
-            stream.broadcast().keep(|| form::audio(remux));
+            stream.broadcast.keep(|| form::audio(remux));
         }
     }
 }

@@ -18,11 +18,11 @@ use super::mount::Target;
 use super::reply::Reply;
 use super::websocket::{self, Listener, Said, close, goodbye, pong};
 use super::{Service, flv, plain};
-use crate::config::{HttpFormat, HttpRemux, Vhost};
+use crate::config::{HttpFormat, HttpRemux};
 use crate::form;
 use crate::gate::{Ask, Playing, Refused};
 use crate::http::{handshake, request};
-use crate::net::{Conn, Core, Delivery, Framing, Input, Outbox};
+use crate::net::{Conn, Core, Delivery, Followed, Framing, Input, Outbox, Wire};
 use crate::session::{self, Kind, Session};
 
 /// A request for a live stream, and what serves it.
@@ -208,9 +208,9 @@ impl Viewer {
             outbox.push(framing.frame(&first))?;
             (wire, publisher)
         };
-        let delivery = Delivery::new(self.core.clone(), followed, reader, outbox.clone(), framing, wire);
-        delivery.with_publisher(publisher).with_gap(vhost.play.send_min_interval).run().await?;
-        Ok(())
+        let (core, line) = (self.core.clone(), outbox.clone());
+        let delivery = Delivery::new(core, followed.clone(), reader, line, framing, wire);
+        run(delivery.with_publisher(publisher), &followed, playing, outbox).await
     }
 
     /// Bodies of which every player gets the same bytes.
@@ -222,13 +222,13 @@ impl Viewer {
         framing: Framing,
         make: impl FnOnce() -> R,
     ) -> io::Result<()> {
-        let vhost: &Vhost = &playing.vhost;
+        let vhost = &playing.vhost;
         let (followed, reader) = self.core.follow(&playing.broadcast, &form::following(vhost), make);
         tell(playing, remux.format, framing);
         let wire = plain::Wire::default();
-        let delivery = Delivery::new(self.core.clone(), followed, reader, outbox.clone(), framing, wire);
-        delivery.with_gap(vhost.play.send_min_interval).run().await?;
-        Ok(())
+        let (core, line) = (self.core.clone(), outbox.clone());
+        let delivery = Delivery::new(core, followed.clone(), reader, line, framing, wire);
+        run(delivery, &followed, playing, outbox).await
     }
 
     /// How the body travels: as WebSocket messages, in chunks, or, for HTTP/1.0, until the connection ends.
@@ -249,6 +249,27 @@ impl Viewer {
         Reply::refusal(self.request.version(), status, reason)
             .with_cors(self.service.crossdomain, self.request.headers())
             .with_body(&format!("{reason}\n"))
+    }
+}
+
+/// Delivers until the publisher leaves, by the rules of the vhost as they are at each moment.
+async fn run<W: Wire>(
+    delivery: Delivery<W>,
+    followed: &Followed<W::Unit>,
+    playing: &Playing,
+    outbox: &Outbox,
+) -> io::Result<()> {
+    let mut delivery = delivery.with_gap(playing.vhost.play.send_min_interval);
+    let mut settings = playing.settings.clone();
+    loop {
+        let vhost = tokio::select! {
+            biased;
+            done = delivery.run() => return done.map(drop),
+            vhost = settings.changed() => vhost,
+        };
+        outbox.set_nodelay(vhost.tcp_nodelay);
+        followed.adjust(&form::following(&vhost));
+        delivery.set_gap(vhost.play.send_min_interval);
     }
 }
 

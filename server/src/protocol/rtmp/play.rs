@@ -45,12 +45,13 @@ impl Client {
 
         let wire = Wire::new(self.link.server.media_writer(0), form::starts_at_zero(vhost, &tracks));
         let mut delivery =
-            Delivery::new(core.clone(), followed, reader, self.link.outbox.clone(), Framing::Raw, wire)
+            Delivery::new(core.clone(), followed.clone(), reader, self.link.outbox.clone(), Framing::Raw, wire)
                 .with_gap(vhost.play.send_min_interval);
         if let Some(limit) = play.duration_ms {
             delivery = delivery.with_limit(Micros::from_millis(limit.into()));
         }
         let mut paused = false;
+        let mut settings = playing.settings.clone();
         let session = self.session.clone();
         let mut kicked = pin!(session.kicked());
         loop {
@@ -61,6 +62,12 @@ impl Client {
                     return Err(Ended::Kicked(reason));
                 }
                 event = self.link.event() => event?,
+                vhost = settings.changed() => {
+                    self.link.outbox.set_nodelay(vhost.tcp_nodelay);
+                    followed.adjust(&form::following(&vhost));
+                    delivery.set_gap(vhost.play.send_min_interval);
+                    continue;
+                }
                 done = delivery.run(), if !paused => match done.map_err(broken)? {
                     Done::PublisherLeft => continue,
                     Done::Limit => {

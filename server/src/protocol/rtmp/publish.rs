@@ -1,6 +1,7 @@
 //! Publishing over RTMP.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::rtmp::{Event, Media, MediaKind, Publish, PublishKind};
@@ -42,25 +43,31 @@ impl Client {
         };
         self.link.server.accept_publish()?;
         let vhost = publishing.vhost().clone();
-        self.link.outbox.set_nodelay(vhost.tcp_nodelay);
-        self.link.merge_reads((vhost.publish.mr && !vhost.min_latency).then_some(vhost.publish.mr_latency));
+        self.follow(&vhost);
         info!("start publish stream={}", publishing.broadcast().key());
         let mut intake = Intake::new(publishing, &vhost);
-        let ended = self.receive(&vhost, &mut intake).await;
+        let ended = self.receive(vhost, &mut intake).await;
         intake.finish();
         self.link.merge_reads(None);
         ended
     }
 
-    async fn receive(&mut self, vhost: &Vhost, intake: &mut Intake) -> Result<(), Ended> {
-        let rules = &vhost.publish;
-        let mut silence = Deadline::new(rules.first_packet_timeout);
+    /// What goes for the connection of a publisher.
+    fn follow(&mut self, vhost: &Vhost) {
+        self.link.outbox.set_nodelay(vhost.tcp_nodelay);
+        self.link.merge_reads((vhost.publish.mr && !vhost.min_latency).then_some(vhost.publish.mr_latency));
+    }
+
+    async fn receive(&mut self, mut vhost: Arc<Vhost>, intake: &mut Intake) -> Result<(), Ended> {
+        let mut settings = intake.publishing.settings().clone();
+        let mut silence = Deadline::new(vhost.publish.first_packet_timeout);
         let mut came = false;
         let mut watch = tokio::time::interval(WATCH);
         let mut watched = Instant::now();
         let session = self.session.clone();
         let mut kicked = pin!(session.kicked());
         loop {
+            let rules = &vhost.publish;
             tokio::select! {
                 // Media first, since it comes a thousand times as often as anything else.
                 biased;
@@ -77,6 +84,14 @@ impl Client {
                     _ => {}
                 },
                 reason = &mut kicked => return Err(Ended::Kicked(reason)),
+                changed = settings.changed() => {
+                    vhost = changed;
+                    self.follow(&vhost);
+                    silence.push(Instant::now(), match came {
+                        false => vhost.publish.first_packet_timeout,
+                        true => vhost.publish.normal_timeout,
+                    });
+                }
                 () = silence.passed() => return Err(Ended::Silent(match came {
                     false => format!("the publisher sent nothing within {:?}", rules.first_packet_timeout),
                     true => format!("the publisher sent nothing more for {:?}", rules.normal_timeout),

@@ -18,7 +18,7 @@ use tracing::info;
 use super::floor::Floor;
 use super::peer::Peer;
 use crate::breaker::Level;
-use crate::net::AnyFan;
+use crate::net::{AnyFan, Following};
 
 /// Packets that can be sent again, per stream; SRS keeps as many.
 const HISTORY: usize = 1000;
@@ -86,6 +86,11 @@ impl Audience {
             riders: RefCell::default(),
             without_pictures: Cell::default(),
         })
+    }
+
+    /// Follows the stream in this way from now on.
+    pub fn adjust(&self, how: &Following) {
+        how.adjust(&self.relay);
     }
 
     /// What can be sent again.

@@ -184,6 +184,9 @@ impl Player {
             return;
         }
         self.fit();
+        if let (Some(vhost), Some(audience)) = (self.playing.settings.news(), &self.audience) {
+            audience.adjust(&form::rtc_following(&vhost));
+        }
         self.reports += 1;
         self.next_report = at.now + if self.reports < 5 { FIRST_REPORT } else { REPORT };
         for track in &self.tracks {

@@ -18,7 +18,7 @@ use super::peer::{At, Transport};
 use crate::breaker::Level;
 use crate::config::Vhost;
 use crate::form;
-use crate::gate::Publishing;
+use crate::gate::{Publishing, Settings};
 use crate::net::udp::Batch;
 use crate::session::Reception;
 
@@ -37,6 +37,7 @@ const OURS: u32 = 1;
 pub struct Publisher {
     publishing: Publishing,
     vhost: Arc<Vhost>,
+    settings: Settings,
     sections: Vec<Section>,
     sources: Vec<Source>,
     tracks: Tracks,
@@ -84,6 +85,7 @@ impl Publisher {
         publishing.on_want(Arc::new(move || ring.store(true, Ordering::Relaxed)));
         Self {
             vhost: publishing.vhost().clone(),
+            settings: publishing.settings().clone(),
             publishing,
             sections,
             sources: Vec::new(),
@@ -299,6 +301,9 @@ impl Publisher {
     }
 
     fn report(&mut self, at: &At<'_>, transport: &mut Transport, batch: &mut Batch) {
+        if let Some(vhost) = self.settings.news() {
+            self.vhost = vhost;
+        }
         let reports: Vec<_> =
             self.sources.iter_mut().filter_map(|s| Some((s.rate, s.receiver.report(at.now)?))).collect();
         if let Some((rate, report)) = reports.first() {
