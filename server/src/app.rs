@@ -1,35 +1,35 @@
 //! The application: builds the parts in order, opens the listeners, and waits for the end.
 
-use std::cell::Cell;
-use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener, UdpSocket};
+use std::cell::RefCell;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Router, middleware};
-use rtc::dtls::Certificate;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tracing::{Instrument, error, info, warn};
 
 use crate::api;
 use crate::breaker::Breaker;
-use crate::config::{Config, Endpoint, Environment};
+use crate::config::{Config, Environment, Source};
+use crate::control::Control;
 use crate::daemon::{self, Starter};
+use crate::file_watch;
 use crate::gate::Gate;
-use crate::http;
 use crate::log;
+use crate::media_port::MediaPort;
 use crate::net::conn::Stream;
 use crate::net::listen::{Pass, accept};
-use crate::net::{Conn, Core, Cores, Door, Listener, limits, tls, udp};
+use crate::net::{Conn, Core, Cores, Door, limits, tls};
+use crate::ports::{Port, Ports, Serves};
 use crate::process::{Identity, Parent, PidFile};
 use crate::protocol::{hls, http_live, rtmp, webrtc};
 use crate::quit::{Quit, Signals, Watch};
-use crate::room;
+use crate::reload::{self, ORDERS, Order, Reloader, Reloads};
+use crate::room::Rooms;
+use crate::services::{Current, Lasting, Services};
 use crate::session::{Cid, Roll, Session, tell_status};
 
 /// Why the server did not start: what to say, and the exit status that says it to scripts.
@@ -57,13 +57,13 @@ mod status {
     pub(super) const BIND: u8 = 234;
 }
 
-/// Runs the server until it is told to stop; or has it run in the background, and returns when it serves.
-pub fn run(config: Config, env: &Environment) -> ExitCode {
-    let starter = Starter::of_process(env);
+/// Runs the server until it is told to stop; or has it run in the background, and returns when it serves. `config` is what `source` has said.
+pub fn run(config: Config, source: Source, env: Environment) -> ExitCode {
+    let starter = Starter::of_process(&env);
     if config.daemon && starter.is_none() {
         return daemon::start(&config);
     }
-    match App::start(config).and_then(|app| app.tell_ready(starter)).map(App::wait) {
+    match App::start(config, source, env).and_then(|app| app.tell_ready(starter)).map(App::wait) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // The log may be a file that nobody looks at; who started us looks here.
@@ -75,7 +75,7 @@ pub fn run(config: Config, env: &Environment) -> ExitCode {
 
 /// The running server.
 struct App {
-    config: Arc<Config>,
+    reloader: Reloader,
     identity: Arc<Identity>,
     roll: Arc<Roll>,
     door: Arc<Door>,
@@ -87,47 +87,13 @@ struct App {
     pid: PidFile,
 }
 
-/// What every core serves.
-#[derive(Clone)]
-struct Services {
-    door: Arc<Door>,
-    rtmp: Arc<rtmp::Service>,
-    http: Arc<http_live::Service>,
-    api: Arc<http_live::Service>,
-    rtc: Option<Arc<webrtc::Service>>,
-    ports: Arc<Vec<Port>>,
-}
-
-/// What one core gets to serve.
-struct Part {
-    /// In the order of the ports.
-    listeners: Vec<StdListener>,
-    rtc: Option<(UdpSocket, mpsc::Receiver<webrtc::Message>)>,
-}
-
-/// An address that is listened at, and what is behind it.
-struct Port {
-    address: SocketAddr,
-    label: &'static str,
-    tls: Option<TlsAcceptor>,
-    serves: Serves,
-    /// WebRTC over TCP comes here, too.
-    shares_rtc: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Serves {
-    Rtmp,
-    Http,
-    Api,
-    Rtc,
-}
-
 impl App {
-    fn start(config: Config) -> Result<Self, Failure> {
+    fn start(config: Config, source: Source, env: Environment) -> Result<Self, Failure> {
         let system = Failure::new(status::SYSTEM);
+        let bind = Failure::new(status::BIND);
         let parent = if config.asprocess { Some(Parent::of_process()) } else { None };
         let parent = parent.transpose().map_err(|e| Failure::new(status::ORPHAN)(&e))?;
+        let source = reload::absolute(source);
         std::env::set_current_dir(&config.work_dir)
             .map_err(|e| system(&format!("work_dir {}: {e}", config.work_dir.display())))?;
         let pid = PidFile::take(&config.pid)
@@ -147,68 +113,88 @@ impl App {
         let gate = Arc::new(gate.with_watcher(hls.packager.clone()).with_watcher(http_live::FastCache));
         let service =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
-        let api = api::State {
-            config: config.clone(),
-            roll: roll.clone(),
+        let (reloads, asks) = Reloads::new();
+        let lasting = Lasting {
             gate: gate.clone(),
+            roll: roll.clone(),
             identity: identity.clone(),
             samples: Arc::default(),
+            hls: hls.service(gate.clone()),
+            rooms: Rooms::default(),
+            reloads,
         };
-        service.spawn(api::run_samplers(api.clone()));
-        service.spawn(tell_status(api.roll.clone(), config.pithy_print));
+        service.spawn(api::run_samplers(gate.clone(), roll.clone(), lasting.samples.clone()));
+        let rules = gate.clone();
+        service.spawn(tell_status(roll.clone(), move || rules.config().pithy_print));
 
         let signals = service.block_on(async { Signals::catch() }).map_err(|e| system(&e))?;
         let count = std::thread::available_parallelism().map_or(1, usize::from);
-        let (ports, sockets) = open_ports(&config, count)?;
+        let mut ports = Ports::default();
+        let way = ports.prepare(&config, count).map_err(|e| bind(&e))?;
         let breaker = Arc::new(Breaker::default());
-        let rtc = Rtc::open(&config, count, &breaker)?;
+        let media = config.rtc_server.as_ref().map(|server| MediaPort::open(server, count, &breaker));
+        let (media, parts) = media.transpose().map_err(|e| bind(&e))?.unzip();
         let door = Door::new(config.max_connections as usize);
-        let files = http::Files::new(&config, gate.clone());
-        let signalling =
-            rtc.as_ref().map_or_else(Router::new, |rtc| rtc.signalling(&config, &gate, &identity));
-        let stream_port =
-            stream_port(&config, &api, hls.service(gate.clone()), &files).merge(signalling.clone());
-        let api_port = api_port(&config, api, &files).merge(signalling);
-        let services = Services {
-            door: door.clone(),
-            rtmp: Arc::new(rtmp::Service {
-                gate: gate.clone(),
-                config: config.clone(),
-                identity: identity.clone(),
-            }),
-            http: Arc::new(http_live::Service::new(&config, gate.clone(), stream_port)),
-            api: Arc::new(http_live::Service::without_streams(&config, gate, api_port)),
-            rtc: rtc.as_ref().map(|rtc| rtc.service.clone()),
-            ports: Arc::new(ports),
+        let current = Current::new(Services::new(&config, &lasting, media.as_ref()));
+
+        let (orders, inboxes): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(ORDERS)).unzip();
+        let order = |core: &mpsc::Sender<_>, order| {
+            core.try_send(order).map_err(|_| system(&"a core takes no orders"))
         };
-        if let Some(rtc) = &rtc {
-            info!("WebRTC listen at udp://{}", rtc.address);
-            service.spawn(webrtc::sweep(rtc.service.lobby.clone()));
+        // Everybody listens before anybody serves, so that nobody is turned away once we say that we are ready.
+        for opened in ports.commit(way) {
+            info!("{} listen at tcp://{}", opened.port.duty().label, opened.port.address);
+            for (core, socket) in orders.iter().zip(opened.sockets) {
+                order(core, Order::Listen(opened.port.clone(), socket))?;
+            }
         }
-        let parts = rtc.map_or_else(|| (0..count).map(|_| None).collect(), |rtc| rtc.parts);
-        let sockets: Vec<_> =
-            sockets.into_iter().zip(parts).map(|(listeners, rtc)| Part { listeners, rtc }).collect();
-        for port in services.ports.iter() {
-            info!("{} listen at tcp://{}", port.label, port.address);
+        if let (Some(media), Some(parts)) = (&media, parts) {
+            info!("WebRTC listen at udp://{}", media.address);
+            service.spawn(webrtc::sweep(Arc::downgrade(&media.service.lobby)));
+            for (core, part) in orders.iter().zip(parts) {
+                order(core, Order::Media(Some(part)))?;
+            }
         }
-        let serve = move |core, sockets| serve(core, sockets, services.clone());
-        let cores = Cores::start(sockets, serve).map_err(|e| system(&e))?;
-        if let Some(settings) = config.breaker.clone() {
-            let loads = cores.loads();
-            service.spawn(async move { breaker.watch(settings, loads).await });
-        }
+        let (services, hall) = (current.clone(), door.clone());
+        let serve = move |core, inbox| Hall::new(core, services.clone(), hall.clone()).serve(inbox);
+        let cores = Cores::start(inboxes, serve).map_err(|e| system(&e))?;
+        let (loads, rules, watched) = (cores.loads(), gate.clone(), breaker.clone());
+        service.spawn(async move { watched.watch(|| rules.config().breaker.clone(), loads).await });
+
         info!("ready on {count} cores, max_connections={}", config.max_connections);
         if let Some(endpoint) = config.listen.first() {
             info!("publish to rtmp://localhost:{}/live/livestream", endpoint.port);
         }
-        let watch = Watch::new(signals, log, parent, config.grace.clone());
+        let reloader = Reloader {
+            source,
+            environment: env,
+            config,
+            lasting,
+            current,
+            ports,
+            media,
+            cores: orders,
+            door: door.clone(),
+            breaker,
+            stopping: false,
+        };
+        match service.block_on(async { Control::open(&reloader.config.pid) }) {
+            Ok(control) => drop(service.spawn(control.serve(reloader.lasting.reloads.clone()))),
+            Err(e) => warn!("no control socket, `oxcast reload` will find nobody: {e}"),
+        }
+        if let (true, Source::File(path)) = (reloader.config.auto_reload, &reloader.source)
+            && let Err(e) = file_watch::start(path, reloader.lasting.reloads.clone())
+        {
+            warn!("cannot watch {}: {e}", path.display());
+        }
+        let watch = Watch::new(signals, log, parent, asks);
         let hls = hls.packager;
-        Ok(Self { config, identity, roll, door, cores, service, watch, hls, pid })
+        Ok(Self { reloader, identity, roll, door, cores, service, watch, hls, pid })
     }
 
     /// Tells who waits for the server to be ready, if anybody does.
     fn tell_ready(self, starter: Option<Starter>) -> Result<Self, Failure> {
-        let told = starter.map_or(Ok(()), |starter| starter.tell_ready(self.config.log.tank));
+        let told = starter.map_or(Ok(()), |starter| starter.tell_ready(self.reloader.config.log.tank));
         told.map_err(|e| Failure::new(status::SYSTEM)(&format!("the start was interrupted: {e}")))?;
         Ok(self)
     }
@@ -216,11 +202,12 @@ impl App {
     /// Waits until somebody wants the server to end, and ends it: listeners are closed first, then clients are gone, then
     /// what must not stay behind is removed.
     fn wait(self) {
-        let Self { config, identity, roll, door, cores, service, mut watch, hls, pid } = self;
-        let mut quit = service.block_on(watch.quit());
+        let Self { mut reloader, identity, roll, door, cores, service, mut watch, hls, pid } = self;
+        let mut quit = service.block_on(watch.quit(&mut reloader));
         info!("{quit}, up for {:.0?}", identity.start.elapsed());
+        reloader.stopping = true;
         if let Quit::Graceful(_) = quit
-            && let Some(hurry) = service.block_on(watch.drain(&cores, &door, &roll))
+            && let Some(hurry) = service.block_on(watch.drain(&mut reloader, &cores, &door, &roll))
         {
             info!("{hurry}, connections cut: {}", door.inside());
             quit = hurry;
@@ -229,10 +216,10 @@ impl App {
         // Publishers are gone, their last segments are written.
         hls.stop();
         if let Quit::Graceful(_) = quit {
-            service.block_on(watch.linger());
+            service.block_on(watch.linger(&mut reloader));
         }
         pid.release();
-        info!("{} has stopped, pid file {}", crate::SIGNATURE, config.pid.display());
+        info!("{} has stopped, pid file {}", crate::SIGNATURE, reloader.config.pid.display());
     }
 }
 
@@ -247,170 +234,113 @@ fn start_log(config: &Config, identity: &Identity) -> std::io::Result<log::Log> 
     })
 }
 
-/// What the stream port serves besides streams: files, and the API as far as it is there.
-fn stream_port(config: &Config, api: &api::State, hls: hls::Service, files: &http::Files) -> Router {
-    let files = files.router().layer(middleware::from_fn_with_state(hls, hls::before_files));
-    http::finish(api::stream_port_router(api.clone()).fallback_service(files), config)
+/// One core's hall: where connections come in.
+struct Hall {
+    core: Rc<Core>,
+    services: Current,
+    door: Arc<Door>,
+    /// The core's part of WebRTC.
+    floor: RefCell<Option<Rc<webrtc::Floor>>>,
 }
 
-/// What the port of the API serves: the API, and the console beside it.
-fn api_port(config: &Config, api: api::State, files: &http::Files) -> Router {
-    api::router(api).merge(http::finish(files.console_router(), config))
-}
+impl Hall {
+    fn new(core: Rc<Core>, services: Current, door: Arc<Door>) -> Rc<Self> {
+        Rc::new(Self { core, services, door, floor: RefCell::default() })
+    }
 
-/// Takes all ports, or none; with what each core listens at, in the same order. That is so before the cores run, so that
-/// nobody is turned away once we say that we are ready.
-fn open_ports(config: &Config, cores: usize) -> Result<(Vec<Port>, Vec<Vec<StdListener>>), Failure> {
-    let rtc = config.rtc_server.as_ref().and_then(|server| server.tcp);
-    let (mut ports, rtc_is_shared) = (Vec::new(), Cell::new(false));
-    let mut sockets: Vec<_> = (0..cores).map(|_| Vec::new()).collect();
-    let mut open = |endpoints: &[Endpoint], label, tls: Option<&TlsAcceptor>, serves| {
-        for endpoint in endpoints {
-            let failed = |e: io::Error| Failure::new(status::BIND)(&e);
-            let listener = Listener::bind(endpoint.ip, endpoint.port).map_err(failed)?;
-            let shares_rtc = matches!(serves, Serves::Http | Serves::Api) && rtc == Some(endpoint.port);
-            rtc_is_shared.set(rtc_is_shared.get() || shares_rtc);
-            for of_core in &mut sockets {
-                of_core.push(listener.listen().map_err(failed)?);
+    /// Does what it is told, for ever.
+    async fn serve(self: Rc<Self>, mut orders: mpsc::Receiver<Order>) {
+        while let Some(order) = orders.recv().await {
+            match order {
+                Order::Listen(port, socket) => match TcpListener::from_std(socket) {
+                    Ok(listener) => drop(tokio::task::spawn_local(self.clone().listen(port, listener))),
+                    Err(e) => {
+                        error!("core {}: {} {}: {e}", self.core.index, port.duty().label, port.address);
+                    }
+                },
+                Order::Media(part) => self.turn_media(part),
             }
-            ports.push(Port { address: listener.address(), label, tls: tls.cloned(), serves, shares_rtc });
         }
-        Ok::<_, Failure>(())
-    };
-    let http = config.http_server.as_ref();
-    let api = config.http_api.as_ref().filter(|_| !config.api_shares_http_server());
-    open(&config.listen, "RTMP", None, Serves::Rtmp)?;
-    open(http.map_or(&[], |http| &http.listen), "HTTP-Server", None, Serves::Http)?;
-    open(api.map_or(&[], |api| &api.listen), "HTTP-API", None, Serves::Api)?;
-    let secure = [
-        (config.rtmps.as_ref(), "RTMPS", Serves::Rtmp),
-        (http.and_then(|http| http.https.as_ref()), "HTTPS-Server", Serves::Http),
-        (api.and_then(|api| api.https.as_ref()), "HTTPS-API", Serves::Api),
-    ];
-    for (tls, label, serves) in secure {
-        let Some(tls) = tls else { continue };
-        let bad = |e| Failure::new(status::SYSTEM)(&format!("{label}: {e}"));
-        open(&tls.listen, label, Some(&tls::acceptor(tls).map_err(bad)?), serves)?;
-    }
-    if let Some(port) = rtc.filter(|_| !rtc_is_shared.get()) {
-        open(&[Endpoint { ip: None, port }], "WebRTC-TCP", None, Serves::Rtc)?;
-    }
-    Ok((ports, sockets))
-}
-
-/// WebRTC, before it is given to the cores.
-struct Rtc {
-    service: Arc<webrtc::Service>,
-    address: SocketAddr,
-    ports: webrtc::Ports,
-    certificate: Arc<Certificate>,
-    parts: Vec<Option<(UdpSocket, mpsc::Receiver<webrtc::Message>)>>,
-}
-
-impl Rtc {
-    /// Takes the port of the media, if WebRTC is on.
-    fn open(config: &Config, cores: usize, breaker: &Arc<Breaker>) -> Result<Option<Self>, Failure> {
-        let Some(server) = &config.rtc_server else { return Ok(None) };
-        let port = udp::Port::bind(None, server.listen).map_err(|e| Failure::new(status::BIND)(&e))?;
-        let (service, inboxes) =
-            webrtc::Service::new(Arc::default(), cores, breaker.clone(), server.black_hole);
-        let part = |inbox| Ok::<_, io::Error>(Some((port.socket()?, inbox)));
-        let parts: Result<_, _> = inboxes.into_iter().map(part).collect();
-        let parts = parts.map_err(|e| Failure::new(status::BIND)(&e))?;
-        let made = if server.ecdsa { Certificate::generate } else { Certificate::generate_rsa };
-        let certificate = made("oxcast").map_err(|e| Failure::new(status::SYSTEM)(&e))?;
-        let address = port.address();
-        Ok(Some(Self {
-            service: Arc::new(service),
-            address,
-            ports: webrtc::Ports { udp: address.port(), tcp: server.tcp },
-            certificate: Arc::new(certificate),
-            parts,
-        }))
     }
 
-    /// What answers offers, and the rooms of calls.
-    fn signalling(&self, config: &Arc<Config>, gate: &Arc<Gate>, identity: &Arc<Identity>) -> Router {
-        let offers = webrtc::signalling::router(webrtc::signalling::Service {
-            config: config.clone(),
-            gate: gate.clone(),
-            rtc: self.service.clone(),
-            certificate: self.certificate.clone(),
-            ports: self.ports,
-            identity: identity.clone(),
-        });
-        offers.merge(room::router(config))
-    }
-}
-
-/// All that one core does: accepts at every port, until they are closed.
-async fn serve(core: Rc<Core>, part: Part, services: Services) {
-    let floor = services.rtc.clone().zip(part.rtc).and_then(|(service, (socket, inbox))| {
-        let floor = webrtc::Floor::open(core.clone(), service, socket, inbox);
-        floor.inspect_err(|e| error!("core {}: WebRTC: {e}", core.index)).ok()
-    });
-    for (at, (port, socket)) in services.ports.iter().zip(part.listeners).enumerate() {
-        let listener = match TcpListener::from_std(socket) {
-            Ok(listener) => listener,
-            Err(e) => {
-                error!("core {}: {} {}: {e}", core.index, port.label, port.address);
-                continue;
-            }
+    /// Accepts at a port until it is closed.
+    async fn listen(self: Rc<Self>, port: Arc<Port>, listener: TcpListener) {
+        let (closing, hall) = (self.closing(&port), self.clone());
+        let enter = |tcp, peer, pass| {
+            tokio::task::spawn_local(hall.clone().admit(port.clone(), tcp, peer, pass));
         };
-        let (core, services, floor) = (core.clone(), services.clone(), floor.clone());
-        tokio::task::spawn_local(async move {
-            let (door, closing) = (services.door.clone(), core.closing());
-            let enter = |tcp, peer, pass| {
-                let whereabouts = (core.clone(), floor.clone());
-                tokio::task::spawn_local(admit(whereabouts, services.clone(), at, tcp, peer, pass));
-            };
-            accept(listener, door, closing, enter).await;
-        });
+        accept(listener, self.door.clone(), closing, enter).await;
     }
-}
 
-/// One connection, from accept to close.
-async fn admit(
-    (core, floor): (Rc<Core>, Option<Rc<webrtc::Floor>>),
-    services: Services,
-    at: usize,
-    tcp: TcpStream,
-    peer: SocketAddr,
-    pass: Pass,
-) {
-    let Some(port) = services.ports.get(at) else { return };
-    // Answers of a session are small and wait for each other; media follows the vhost's own setting.
-    if let Err(e) = tcp.set_nodelay(true) {
-        tracing::debug!("TCP_NODELAY: {e}, peer={peer}");
+    /// Waits until nobody new is to be let in, at this port or at all.
+    fn closing(&self, port: &Port) -> impl Future<Output = ()> + use<> {
+        let (core, port) = (self.core.closing(), port.closing());
+        async move {
+            tokio::select! {
+                () = core => {}
+                () = port => {}
+            }
+        }
     }
-    let local = tcp.local_addr().unwrap_or(port.address);
-    let session = Session::new(peer);
-    let is_rtc = port.shares_rtc && is_rtc(&tcp).await;
-    let stream = match port.tls.as_ref().filter(|_| !is_rtc) {
-        None => Stream::Plain(tcp),
-        Some(acceptor) => {
-            // Boxed, as few connections need the room that a handshake takes.
-            let shaken = Box::pin(tls::handshake(acceptor, tcp)).instrument(log::span(session.cid)).await;
-            match shaken {
-                Ok(stream) => stream,
-                Err(e) => {
-                    return log::span(session.cid).in_scope(|| warn!("TLS handshake: {e}, peer={peer}"));
+
+    fn turn_media(&self, part: Option<crate::media_port::Part>) {
+        let floor = part.and_then(|part| {
+            let floor = webrtc::Floor::open(self.core.clone(), part.service, part.socket, part.inbox);
+            floor.inspect_err(|e| error!("core {}: WebRTC: {e}", self.core.index)).ok()
+        });
+        if let Some(before) = self.floor.replace(floor) {
+            before.retire();
+        }
+    }
+
+    /// One connection, from accept to close.
+    async fn admit(self: Rc<Self>, port: Arc<Port>, tcp: TcpStream, peer: std::net::SocketAddr, pass: Pass) {
+        // Answers of a session are small and wait for each other; media follows the vhost's own setting.
+        if let Err(e) = tcp.set_nodelay(true) {
+            tracing::debug!("TCP_NODELAY: {e}, peer={peer}");
+        }
+        let duty = port.duty();
+        let local = tcp.local_addr().unwrap_or(port.address);
+        let session = Session::new(peer);
+        let shares_rtc = matches!(duty.serves, Serves::Http | Serves::Api)
+            && self.services.now().rtc_tcp == Some(port.address.port());
+        let is_rtc = duty.serves == Serves::Rtc || shares_rtc && is_rtc(&tcp).await;
+        let stream = match duty.tls.as_ref().filter(|_| !is_rtc) {
+            None => Stream::Plain(tcp),
+            Some(acceptor) => {
+                // Boxed, as few connections need the room that a handshake takes.
+                let shaken = Box::pin(tls::handshake(acceptor, tcp)).instrument(log::span(session.cid)).await;
+                match shaken {
+                    Ok(stream) => stream,
+                    Err(e) => {
+                        return log::span(session.cid).in_scope(|| warn!("TLS handshake: {e}, peer={peer}"));
+                    }
                 }
             }
+        };
+        let conn = Conn { stream, session, local };
+        if is_rtc {
+            let floor = self.floor.borrow().clone();
+            if let Some(floor) = floor {
+                Box::pin(webrtc::tcp::serve(floor, conn)).await;
+            }
+            return;
         }
-    };
-    let conn = Conn { stream, session, local };
-    if let Some(floor) = floor
-        && (matches!(port.serves, Serves::Rtc) || is_rtc)
-    {
-        return Box::pin(webrtc::tcp::serve(floor, conn)).await;
-    }
-    // Boxed, so that a task is no larger than what its own protocol needs.
-    match port.serves {
-        Serves::Rtmp => Box::pin(rtmp::serve(core, services.rtmp, conn, pass)).await,
-        Serves::Http => Box::pin(http_live::serve(core, services.http, conn, pass)).await,
-        Serves::Api => Box::pin(http_live::serve(core, services.api, conn, pass)).await,
-        Serves::Rtc => {}
+        let (core, closing, services) = (self.core.clone(), self.closing(&port), self.services.clone());
+        let rtmp = || services.now().rtmp.clone();
+        // Boxed, so that a task is no larger than what its own protocol needs.
+        match duty.serves {
+            Serves::Rtmp => Box::pin(rtmp::serve(core, rtmp(), conn, pass)).await,
+            Serves::Http => {
+                let http = move || services.now().http.clone();
+                Box::pin(http_live::serve(core, http, conn, pass, closing)).await;
+            }
+            Serves::Api => {
+                let api = move || services.now().api.clone();
+                Box::pin(http_live::serve(core, api, conn, pass, closing)).await;
+            }
+            Serves::Rtc => {}
+        }
     }
 }
 

@@ -41,15 +41,20 @@ impl Breaker {
         }
     }
 
-    /// Judges the load of the busiest core each second, and logs changes. Runs for ever.
-    pub async fn watch(&self, settings: Settings, loads: Loads) {
-        let mut judge = Judge::new(settings);
+    /// Judges the load of the busiest core each second by the `settings` of that moment, and logs changes. Runs for ever.
+    pub async fn watch(&self, settings: impl Fn() -> Option<Settings>, loads: Loads) {
+        let mut judge: Option<Judge> = None;
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             seconds.tick().await;
             let percent = loads.busiest();
-            let (before, level) = (self.level(), judge.second(percent));
+            let settings = settings();
+            if judge.as_ref().map(|judge| &judge.settings) != settings.as_ref() {
+                judge = settings.map(Judge::new);
+            }
+            let level = judge.as_mut().map_or(Level::Normal, |judge| judge.second(percent));
+            let before = self.level();
             if level == before {
                 continue;
             }

@@ -18,6 +18,15 @@ pub enum Action {
     Test(Source),
     /// Say whether the server of this configuration runs, and exit; see [`status()`](crate::status()).
     Status(Source),
+    /// Explain the configuration, and exit; see [`check()`](crate::check()).
+    Check(Source),
+    /// Have the running server of this configuration reload, and exit; see [`reload()`](crate::reload()).
+    Reload {
+        /// The configuration, which says where the server is.
+        source: Source,
+        /// Only say what would happen.
+        dry: bool,
+    },
     /// Run the server.
     Run(Source),
 }
@@ -47,9 +56,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: &Environment) -> Res
         Err(error) if error.kind() == ErrorKind::DisplayHelp => return Ok(Action::Print(help())),
         Err(error) => return Err(Refused(error.to_string().trim_end().to_owned())),
     };
-    let status = args.words == ["status"];
+    let word = match &args.words[..] {
+        [] => None,
+        [word] => word.to_str(),
+        _ => Some(""),
+    };
     // SRS answers a word that is no option with its help.
-    if args.help || !(args.words.is_empty() || status) {
+    if args.help || word.is_some_and(|word| !COMMANDS.contains(&word)) {
         return Ok(Action::Print(help()));
     }
     if args.version {
@@ -64,10 +77,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: &Environment) -> Res
         Some(path) => Source::File(path),
         None => Source::BuiltIn,
     };
-    Ok(match (status, args.test) {
-        (true, _) => Action::Status(source),
-        (false, true) => Action::Test(source),
-        (false, false) => Action::Run(source),
+    Ok(match word {
+        Some("status") => Action::Status(source),
+        Some("check") => Action::Check(source),
+        Some("reload") => Action::Reload { source, dry: args.dry_run },
+        _ if args.test => Action::Test(source),
+        _ => Action::Run(source),
     })
 }
 
@@ -91,7 +106,7 @@ pub fn test(source: &Source, env: &Environment) -> (String, u8) {
 /// A realtime video server. Without a file it serves RTMP on 1935, HTTP-FLV on 8080 and its API on 1985.
 #[derive(Debug, Parser)]
 #[command(name = "oxcast", disable_help_flag = true, disable_version_flag = true, args_override_self = true)]
-#[command(override_usage = "oxcast [OPTIONS]\n       oxcast [OPTIONS] status", after_help = STATUS)]
+#[command(override_usage = "oxcast [OPTIONS]\n       oxcast [OPTIONS] status|check|reload", after_help = HELP)]
 struct Args {
     /// Configuration file; the last one given counts
     #[arg(short, long, value_name = "FILE")]
@@ -111,12 +126,21 @@ struct Args {
     /// Print this help and exit
     #[arg(short, short_alias = '?', long)]
     help: bool,
+    /// With `reload`: only say what would change
+    #[arg(long)]
+    dry_run: bool,
     #[arg(hide = true)]
     words: Vec<OsString>,
 }
 
-const STATUS: &str = "`oxcast status` says whether the server of this configuration runs, and exits with 0 if it does, \
-with 3 if it does not, and with 1 if it has crashed.";
+/// Words that are commands.
+const COMMANDS: [&str; 3] = ["status", "check", "reload"];
+
+const HELP: &str = "\
+Commands, each about the configuration that is given:
+  oxcast status    says whether its server runs, and exits with 0 if it does, with 3 if it does not, and with 1 if it has crashed
+  oxcast check     explains it: where it listens, what each vhost does, what differs from the defaults
+  oxcast reload    has its server read it again (as SIGHUP does), and says what has changed; --dry-run only says it";
 
 impl Args {
     fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
@@ -174,6 +198,10 @@ mod tests {
         assert_eq!(run("status -c a.conf"), Ok(Action::Status(file("a.conf"))));
         assert_eq!(run("-c a.conf -t status"), Ok(Action::Status(file("a.conf"))));
         assert_eq!(run("-v status"), Ok(Action::Print("0.1.0\n".into())));
+        assert_eq!(run("check -c a.conf"), Ok(Action::Check(file("a.conf"))));
+        for (line, dry) in [("reload -c a.conf", false), ("-c a.conf reload --dry-run", true)] {
+            assert_eq!(run(line), Ok(Action::Reload { source: file("a.conf"), dry }), "{line}");
+        }
         for line in ["status now", "status status", "Status", "-h status"] {
             assert!(matches!(run(line), Ok(Action::Print(text)) if text.contains("Usage")), "{line}");
         }

@@ -24,9 +24,11 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Action::Test(source) => said(cli::test(&source, &env)),
+        Action::Check(source) => said(server::check(&source, &env)),
         Action::Status(source) => said(server::status(&source, &env)),
+        Action::Reload { source, dry } => said(server::reload(&source, &env, dry)),
         Action::Run(source) => match Config::load(&source, &env) {
-            Ok(config) => server::run(config, &env),
+            Ok(config) => server::run(config, source, env),
             Err(error) => {
                 eprintln!("{error}");
                 ExitCode::from(error.exit_status())

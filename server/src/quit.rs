@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{info, warn};
 
-use crate::config::Grace;
 use crate::log::Log;
 use crate::net::{Cores, Door};
 use crate::process::Parent;
+use crate::reload::{Ask, Reloader};
 use crate::session::{Cid, Kind, Roll};
 
 /// The signals that mean something to us, caught from the start on.
@@ -67,32 +68,31 @@ pub struct Watch {
     signals: Signals,
     log: Log,
     parent: Option<Parent>,
-    grace: Grace,
+    asks: mpsc::Receiver<Ask>,
 }
 
 /// How often the parent is looked at.
 const PARENT: Duration = Duration::from_secs(1);
 
 impl Watch {
-    /// Watches for `signals`, and for the loss of `parent` if there is one.
-    pub fn new(signals: Signals, log: Log, parent: Option<Parent>, grace: Grace) -> Self {
-        Self { signals, log, parent, grace }
+    /// Watches for `signals`, for those who ask for a reload, and for the loss of `parent` if there is one.
+    pub fn new(signals: Signals, log: Log, parent: Option<Parent>, asks: mpsc::Receiver<Ask>) -> Self {
+        Self { signals, log, parent, asks }
     }
 
     /// Waits until somebody wants the server to end.
-    pub async fn quit(&mut self) -> Quit {
+    pub async fn quit(&mut self, reloader: &mut Reloader) -> Quit {
         loop {
             let Signals { term, int, quit, hangup, user1, user2 } = &mut self.signals;
             tokio::select! {
                 _ = term.recv() => {
-                    let manner = if self.grace.force { Quit::Graceful } else { Quit::Fast };
+                    let manner = if reloader.config.grace.force { Quit::Graceful } else { Quit::Fast };
                     return manner("SIGTERM");
                 }
                 _ = int.recv() => return Quit::Fast("SIGINT"),
                 _ = quit.recv() => return Quit::Graceful("SIGQUIT"),
-                _ = hangup.recv() => {
-                    warn!("SIGHUP: reload is not built yet, the configuration stays as it is");
-                }
+                _ = hangup.recv() => drop(reloader.reload("SIGHUP", false)),
+                Some(ask) = self.asks.recv() => reloader.answer(ask),
                 _ = user1.recv() => {
                     self.log.reopen();
                     info!("SIGUSR1: the log is reopened");
@@ -104,9 +104,15 @@ impl Watch {
     }
 
     /// Waits for the clients to leave, with the listeners closed after a while; `Some` if somebody loses patience.
-    pub async fn drain(&mut self, cores: &Cores, door: &Door, roll: &Arc<Roll>) -> Option<Quit> {
-        let wait = self.grace.start_wait;
-        self.unless_hurried(async {
+    pub async fn drain(
+        &mut self,
+        reloader: &mut Reloader,
+        cores: &Cores,
+        door: &Door,
+        roll: &Arc<Roll>,
+    ) -> Option<Quit> {
+        let wait = reloader.config.grace.start_wait;
+        self.unless_hurried(reloader, async {
             info!("new clients are served for another {wait:?}");
             sleep(wait).await;
             cores.close();
@@ -117,19 +123,23 @@ impl Watch {
     }
 
     /// The wait after the last client left.
-    pub async fn linger(&mut self) {
-        let wait = self.grace.final_wait;
+    pub async fn linger(&mut self, reloader: &mut Reloader) {
+        let wait = reloader.config.grace.final_wait;
         info!("all clients have left, ending in {wait:?}");
-        if let Some(hurry) = self.unless_hurried(sleep(wait)).await {
+        if let Some(hurry) = self.unless_hurried(reloader, sleep(wait)).await {
             info!("{hurry}");
         }
     }
 
     /// Waits for `work` to end, or for somebody who wants the server to end at once.
-    async fn unless_hurried(&mut self, work: impl Future<Output = ()>) -> Option<Quit> {
+    async fn unless_hurried(
+        &mut self,
+        reloader: &mut Reloader,
+        work: impl Future<Output = ()>,
+    ) -> Option<Quit> {
         let hurry = async {
             loop {
-                match self.quit().await {
+                match self.quit(reloader).await {
                     Quit::Graceful(why) => info!("{why}: stopping already; SIGINT does not wait for clients"),
                     fast @ Quit::Fast(_) => return fast,
                 }

@@ -346,10 +346,6 @@ fn what_is_not_built_is_refused_by_name_when_asked_for() {
         ("query_latest_version on;", "`query_latest_version` is not built yet"),
         ("query_latest_version yes;", "`query_latest_version` is not built yet"),
         ("ff_log_dir x;", "`ff_log_dir` is not built yet"),
-        (
-            "http_api { enabled on; raw_api { enabled on; allow_reload on; } }",
-            "`allow_reload` is not built yet",
-        ),
         ("vhost a { cluster { mode remote; } }", "`mode` is not built yet"),
         ("vhost a { mode remote; }", "`mode` is not built yet"),
         ("vhost a { forward b; }", "`forward` is not built yet"),
@@ -388,7 +384,6 @@ fn what_asks_for_nothing_loads() {
         let config = around(text);
         assert_eq!(warnings(&config), Vec::<String>::new(), "{text}");
     }
-    assert_warns(&around("auto_reload_for_docker on;"), "`auto_reload_for_docker` has no effect");
     assert_warns(&around("tcmalloc_release_rate 0.5;"), "`tcmalloc_release_rate` has no effect");
     assert_warns(&around("threads { interval 3; }"), "`threads` has no effect");
     assert_warns(
@@ -403,7 +398,6 @@ fn variables_may_not_ask_for_what_is_not_built_either() {
     let text = format!("listen 1935; {VHOST}");
     for (name, value, refusal) in [
         ("SRS_VHOST_DASH_ENABLED", "on", "`dash` is not built yet"),
-        ("SRS_INOTIFY_AUTO_RELOAD", "on", "`inotify_auto_reload` is not built yet"),
         ("SRS_FF_LOG_LEVEL", "debug", "`ff_log_level` is not built yet"),
     ] {
         let error = with(&text, &[(name, value)]).unwrap_err().to_string();

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::gate::Gate;
 use crate::http::finish;
 use crate::process::Identity;
+use crate::reload::Reloads;
 use crate::session::Roll;
 
 pub use samples::{Samples, run_samplers};
@@ -40,6 +41,8 @@ pub struct State {
     pub identity: Arc<Identity>,
     /// Figures of the machine; see [`run_samplers`].
     pub samples: Arc<Samples>,
+    /// How a reload is asked for.
+    pub reloads: Reloads,
 }
 
 /// The API on a port of its own. Paths that it does not know are answered by the index above them, with code 0.

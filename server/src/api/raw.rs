@@ -1,4 +1,4 @@
-//! The raw API: what the configuration says about the API itself, and how the last reload went. It changes nothing.
+//! The raw API: what the configuration says about the API itself, a reload, and how the last one went.
 
 use std::fmt::Display;
 
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::call::Call;
 use super::{Failure, State};
+use crate::reload::Outcome;
 
 pub(super) async fn raw(Extract(state): Extract<State>, call: Call) -> Response {
     let offered = state.config.http_api.as_ref().is_some_and(|api| api.raw);
@@ -15,17 +16,21 @@ pub(super) async fn raw(Extract(state): Extract<State>, call: Call) -> Response 
         // SRS's console asks for it, whether the raw API is offered or not.
         "raw" => settings(&state),
         _ if !offered => Failure::RawDisabled.answer(),
-        // `allow_reload on` is refused by the configuration, so it is off.
-        "reload" => Failure::RawDisabled.answer(),
+        "reload" if !state.config.http_api.as_ref().is_some_and(|api| api.allow_reload) => {
+            Failure::RawDisabled.answer()
+        }
+        "reload" => {
+            state.reloads.ask(format!("the API, peer={}", call.peer()));
+            json!({ "code": 0 })
+        }
         "reload-fetch" => {
-            json!({ "code": 0, "data": { "err": 0, "msg": "Success", "state": NOT_STARTED, "rid": "" } })
+            let Outcome { error, message, stage, id } = state.reloads.last();
+            let message = if message.is_empty() { "Success".to_owned() } else { message };
+            json!({ "code": 0, "data": { "err": error, "msg": message, "state": stage as i32, "rid": id } })
         }
         _ => Failure::NoSuchRpc.answer(),
     })
 }
-
-/// The state of a reload that was never asked for.
-const NOT_STARTED: i32 = 0;
 
 fn settings(state: &State) -> Value {
     let api = state.config.http_api.as_ref();
@@ -37,7 +42,7 @@ fn settings(state: &State) -> Value {
             "crossdomain": api.is_none_or(|api| api.crossdomain),
             "raw_api": {
                 "enabled": api.is_some_and(|api| api.raw),
-                "allow_reload": false,
+                "allow_reload": api.is_some_and(|api| api.allow_reload),
                 "allow_query": false,
                 "allow_update": false,
             },

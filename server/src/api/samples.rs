@@ -4,6 +4,7 @@
 use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -18,7 +19,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::time::MissedTickBehavior;
 
-use super::State;
+use crate::gate::Gate;
+use crate::session::Roll;
 
 /// The newest figures.
 #[derive(Debug, Default)]
@@ -195,18 +197,22 @@ impl Samples {
     }
 }
 
-/// Keeps [`State::samples`] and the bit rates of [`State::roll`] up to date, for ever. Reads for well below a millisecond
+/// Keeps `samples` and the bit rates of `roll` up to date, for ever. Reads for well below a millisecond
 /// each second. With `stats.enabled off`, most is read at the start only, and rates stay 0.
-pub async fn run_samplers(state: State) {
+pub async fn run_samplers(gate: Arc<Gate>, roll: Arc<Roll>, samples: Arc<Samples>) {
     let mut every = tokio::time::interval(Duration::from_secs(1));
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut meter = Meter { disks: state.config.stats.disk.clone(), ..Meter::default() };
+    let mut meter = Meter::default();
     for second in 0u64.. {
         every.tick().await;
-        let all = state.config.stats.enabled;
-        meter.read(&state.samples, |period| is_due(all, period, second));
+        let config = gate.config();
+        let all = config.stats.enabled;
+        if meter.disks != config.stats.disk {
+            meter.disks.clone_from(&config.stats.disk);
+        }
+        meter.read(&samples, |period| is_due(all, period, second));
         if all && is_due(all, 3, second) {
-            state.roll.sample_rates(Instant::now());
+            roll.sample_rates(Instant::now());
         }
     }
 }

@@ -12,7 +12,12 @@ use super::*;
 use crate::config::Environment;
 use crate::config::directives::{self, Status};
 use crate::gate::{Ask, Playing, Publishing};
+use crate::reload::Reloads;
 use crate::session::{self, Kind, Session};
+
+fn sample(state: &State) -> impl Future<Output = ()> + use<> {
+    run_samplers(state.gate.clone(), state.roll.clone(), state.samples.clone())
+}
 
 /// A server without sockets.
 struct Server {
@@ -65,7 +70,8 @@ impl Server {
             start: std::time::Instant::now(),
             argv: vec!["oxcast".into(), "-c".into(), "x.conf".into()],
         });
-        let state = State { config, roll, gate, identity, samples: Arc::default() };
+        let (reloads, _) = Reloads::new();
+        let state = State { config, roll, gate, identity, samples: Arc::default(), reloads };
         Self { router: router(state.clone()), state }
     }
 
@@ -217,7 +223,7 @@ async fn figures_of_the_machine() {
     let server = Server::new();
     let before = server.get("/api/v1/summaries").await;
     assert_eq!(before["data"]["ok"], false);
-    let sampling = tokio::spawn(run_samplers(server.state.clone()));
+    let sampling = tokio::spawn(sample(&server.state));
     while server.get("/api/v1/summaries").await["data"]["ok"] == false {
         tokio::task::yield_now().await;
     }
@@ -276,7 +282,7 @@ async fn figures_of_the_machine() {
 #[tokio::test]
 async fn before_the_first_samples_all_fields_are_there() {
     let (before, after) = (Server::new(), Server::new());
-    let sampling = tokio::spawn(run_samplers(after.state.clone()));
+    let sampling = tokio::spawn(sample(&after.state));
     while after.get("/api/v1/summaries").await["data"]["ok"] == false {
         tokio::task::yield_now().await;
     }

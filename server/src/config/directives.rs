@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 pub use table::TABLE;
 
 /// One row: what is known about a directive, wherever it is written.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Directive {
     /// Names of the blocks around it and its own, joined by dots: `vhost.play.gop_cache`.
     pub path: &'static str,
@@ -19,7 +19,7 @@ pub struct Directive {
     pub default: &'static str,
     /// Whether an environment variable may set it.
     pub env: Env,
-    /// What SRS does with a changed value on reload.
+    /// When a changed value counts.
     pub reload: Reload,
     /// Whether it does anything here.
     pub status: Status,
@@ -81,14 +81,14 @@ pub enum Env {
     None,
 }
 
-/// What SRS does with a changed value on reload.
+/// When a value counts that is changed by a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
-    /// Nothing before the next start.
+    /// Not before the next start.
     No,
-    /// New sessions, requests and files see it.
+    /// For sessions, requests and files from then on.
     Live,
-    /// Running streams and connections see it.
+    /// At once, also for running streams and open ports.
     Push,
 }
 

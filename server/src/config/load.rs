@@ -16,7 +16,7 @@ use super::value::{self, Number, Value};
 use super::{
     Breaker, Config, Credentials, Endpoint, Grace, Hls, HlsOnError, HlsSessions, HlsStorage, HttpApi,
     HttpFormat, HttpRemux, HttpServer, HttpStatic, Jitter, Level, Log, Play, Publish, Stats, Tank, Threshold,
-    Tls, Vhost, check, legacy,
+    Tls, Vhost, Written, check, legacy,
 };
 
 /// What to load.
@@ -184,6 +184,7 @@ impl<'a> Reader<'a> {
             work_dir: self.path(top, "work_dir"),
             daemon: self.daemon(top),
             asprocess: self.asprocess(top),
+            auto_reload: self.auto_reload(top),
             grace: Grace {
                 start_wait: self.duration(top, "grace_start_wait"),
                 final_wait: self.duration(top, "grace_final_wait"),
@@ -196,6 +197,7 @@ impl<'a> Reader<'a> {
             stats: self.stats(top.inner("stats")),
             vhosts,
             warnings: Vec::new(),
+            written: Written::of(nodes, self.env),
         }
     }
 
@@ -216,6 +218,12 @@ impl<'a> Reader<'a> {
             self.problems.push(problem.help("write `daemon off;`"));
         }
         asprocess
+    }
+
+    /// Containers get their configuration from outside, where nobody can send a signal.
+    fn auto_reload(&mut self, top: Block<'a>) -> bool {
+        let in_container = self.in_container(top) && self.switch(top, "auto_reload_for_docker");
+        self.switch(top, "inotify_auto_reload") || in_container
     }
 
     fn breaker(&mut self, block: Block<'a>) -> Option<Breaker> {
@@ -265,6 +273,7 @@ impl<'a> Reader<'a> {
             https,
             crossdomain: self.switch(block, "crossdomain"),
             raw: self.switch(block.inner("raw_api"), "enabled"),
+            allow_reload: self.switch(block.inner("raw_api"), "allow_reload"),
             auth: self.auth(block.inner("auth")),
         })
     }

@@ -13,6 +13,7 @@ mod load;
 mod report;
 pub mod tree;
 mod value;
+mod written;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use environment::Environment;
 pub use load::Source;
 pub use report::{Error, Place, Problem};
 pub use value::Endpoint;
+pub use written::{Change, Written};
 
 /// Everything that is configured. Made by [`Config::load`], never changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +51,8 @@ pub struct Config {
     pub daemon: bool,
     /// Stop when the parent process is another one.
     pub asprocess: bool,
+    /// Reload when the file changes.
+    pub auto_reload: bool,
     /// How to stop without cutting anybody off.
     pub grace: Grace,
     /// Overload levels, if they are watched.
@@ -65,6 +69,8 @@ pub struct Config {
     pub vhosts: Vec<Arc<Vhost>>,
     /// What was tolerated, to be logged at start.
     pub warnings: Vec<Problem>,
+    /// All of it as it stands in the file.
+    pub written: Written,
 }
 
 /// Graceful quit.
@@ -159,6 +165,8 @@ pub struct HttpApi {
     pub crossdomain: bool,
     /// Offer `/api/v1/raw`.
     pub raw: bool,
+    /// Reload for whoever asks there.
+    pub allow_reload: bool,
     /// Who may use it; everybody, if it is none.
     pub auth: Option<Credentials>,
 }

@@ -10,7 +10,7 @@ use super::report::{Place, Problem};
 use super::tree::{Files, Node, first};
 
 /// Where a server listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     /// The address; none listens on every address, IPv4 and IPv6 (`::` dual-stack where there is IPv6).
     pub ip: Option<IpAddr>,

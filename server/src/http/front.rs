@@ -36,7 +36,9 @@ pub struct Front {
 }
 
 /// A request that was taken out of hyper's hands.
-pub struct Taken<S> {
+pub struct Taken<S, T> {
+    /// Who wants it.
+    pub by: Arc<T>,
     /// The request.
     pub request: Request<()>,
     /// The socket.
@@ -59,86 +61,88 @@ impl Front {
     pub fn new(router: Router, config: &Config) -> Self {
         Self { router, guard: Guard::new(config), max_connections: config.max_connections }
     }
+}
 
-    /// Serves requests until the connection ends, or one comes that somebody `wants` for himself and may have. Handlers find
-    /// the `Arc<Session>` of the connection and an [`Upgrade`] among the extensions of the request. Who comes when the server is `full` is told so.
-    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static>(
-        &self,
-        stream: S,
-        session: &Arc<Session>,
-        full: bool,
-        closing: impl Future<Output = ()>,
-        wants: impl Fn(&Request<Incoming>) -> bool,
-    ) -> Option<Taken<S>> {
-        let taken: RefCell<Option<Request<()>>> = RefCell::new(None);
-        let upgrade = Upgrade::default();
-        let count = Cell::new(0u32);
-        let answer = service_fn(|mut request: Request<Incoming>| {
-            count.set(count.get() + 1);
-            tell(count.get(), session, &request);
-            request.extensions_mut().insert(session.clone());
-            request.extensions_mut().insert(upgrade.clone());
-            let (taken, wants) = (&taken, &wants);
-            // hyper wants to move it.
-            Box::pin(async move {
-                if full {
-                    let limit = self.max_connections;
-                    warn!("client refused: max_connections {limit} reached, peer={}", session.peer);
-                    return Ok(busy(limit));
-                }
-                if !is_ours(request.uri().path()) && wants(&request) && self.guard.admits(&request) {
-                    *taken.borrow_mut() = Some(request.map(drop));
-                    return pending().await;
-                }
-                self.router.clone().oneshot(request.map(Body::new)).await
-            })
-        });
-        let serving = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(Patient::new(stream, STALL)), answer);
-        let (mut serving, mut closing) = (pin!(Some(serving)), pin!(Some(closing)));
-        let ended = poll_fn(|cx| {
-            let Some(mut serving) = serving.as_mut().as_pin_mut() else { return Poll::Ready(Ok(())) };
-            let mut polled = serving.poll_without_shutdown(cx);
-            // A request that has arrived is answered, so the end comes second.
-            if polled.is_pending() && closing.as_mut().as_pin_mut().is_some_and(|c| c.poll(cx).is_ready()) {
-                closing.set(None);
-                serving.as_mut().graceful_shutdown();
-                polled = serving.poll_without_shutdown(cx);
+/// Serves requests, each by what is there `now`, until the connection ends, or one comes that somebody `wants` for himself and may have. Handlers
+/// find the `Arc<Session>` of the connection and an [`Upgrade`] among the extensions of the request. Who comes when the server is `full` is
+/// told so.
+pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static, T: AsRef<Front>>(
+    now: impl Fn() -> Arc<T>,
+    stream: S,
+    session: &Arc<Session>,
+    full: bool,
+    closing: impl Future<Output = ()>,
+    wants: impl Fn(&T, &Request<Incoming>) -> bool,
+) -> Option<Taken<S, T>> {
+    let taken: RefCell<Option<(Arc<T>, Request<()>)>> = RefCell::new(None);
+    let upgrade = Upgrade::default();
+    let count = Cell::new(0u32);
+    let answer = service_fn(|mut request: Request<Incoming>| {
+        count.set(count.get() + 1);
+        tell(count.get(), session, &request);
+        request.extensions_mut().insert(session.clone());
+        request.extensions_mut().insert(upgrade.clone());
+        let (taken, wants, by) = (&taken, &wants, now());
+        // hyper wants to move it.
+        Box::pin(async move {
+            let front: &Front = (*by).as_ref();
+            if full {
+                let limit = front.max_connections;
+                warn!("client refused: max_connections {limit} reached, peer={}", session.peer);
+                return Ok(busy(limit));
             }
-            if taken.borrow().is_some() { Poll::Ready(Ok(())) } else { polled }
-        });
-        let ended = ended.await;
-        let parts = serving.get_mut().take()?.into_parts();
-        let mut stream = parts.io.into_inner().into_inner();
-        if let Some(request) = taken.borrow_mut().take() {
-            return Some(Taken { request, stream, early: parts.read_buf });
+            if !is_ours(request.uri().path()) && wants(&by, &request) && front.guard.admits(&request) {
+                *taken.borrow_mut() = Some((by, request.map(drop)));
+                return pending().await;
+            }
+            front.router.clone().oneshot(request.map(Body::new)).await
+        })
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(Patient::new(stream, STALL)), answer);
+    let (mut serving, mut closing) = (pin!(Some(serving)), pin!(Some(closing)));
+    let ended = poll_fn(|cx| {
+        let Some(mut serving) = serving.as_mut().as_pin_mut() else { return Poll::Ready(Ok(())) };
+        let mut polled = serving.poll_without_shutdown(cx);
+        // A request that has arrived is answered, so the end comes second.
+        if polled.is_pending() && closing.as_mut().as_pin_mut().is_some_and(|c| c.poll(cx).is_ready()) {
+            closing.set(None);
+            serving.as_mut().graceful_shutdown();
+            polled = serving.poll_without_shutdown(cx);
         }
-        match ended {
-            Ok(()) => {
-                if let Some(serve) = upgrade.take() {
-                    serve(Upgraded { stream: Box::new(stream), early: parts.read_buf }).await;
-                    return None;
-                }
-            }
-            Err(e) if e.is_timeout() && count.get() > 0 && parts.read_buf.is_empty() => {
-                info!("client finished: no further request");
-            }
-            // Slow or garbled heads end here; hyper has answered as far as there was something to answer.
-            Err(e) => {
-                warn!("serve error: {}, peer={}", describe(&e), session.peer);
-                if e.is_timeout() && !parts.read_buf.is_empty() {
-                    let _ = stream.write_all(too_slow().as_bytes()).await;
-                }
-            }
-        }
-        if !full && closing.is_some() {
-            let _ = timeout(LINGER, linger(stream)).await;
-        }
-        None
+        if taken.borrow().is_some() { Poll::Ready(Ok(())) } else { polled }
+    });
+    let ended = ended.await;
+    let parts = serving.get_mut().take()?.into_parts();
+    let mut stream = parts.io.into_inner().into_inner();
+    if let Some((by, request)) = taken.borrow_mut().take() {
+        return Some(Taken { by, request, stream, early: parts.read_buf });
     }
+    match ended {
+        Ok(()) => {
+            if let Some(serve) = upgrade.take() {
+                serve(Upgraded { stream: Box::new(stream), early: parts.read_buf }).await;
+                return None;
+            }
+        }
+        Err(e) if e.is_timeout() && count.get() > 0 && parts.read_buf.is_empty() => {
+            info!("client finished: no further request");
+        }
+        // Slow or garbled heads end here; hyper has answered as far as there was something to answer.
+        Err(e) => {
+            warn!("serve error: {}, peer={}", describe(&e), session.peer);
+            if e.is_timeout() && !parts.read_buf.is_empty() {
+                let _ = stream.write_all(too_slow().as_bytes()).await;
+            }
+        }
+    }
+    if !full && closing.is_some() {
+        let _ = timeout(LINGER, linger(stream)).await;
+    }
+    None
 }
 
 /// Lets the peer read the last answer: if bytes of his arrived at a closed socket, TCP would throw away what he has not read yet.

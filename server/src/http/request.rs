@@ -12,7 +12,9 @@ pub fn told<B>(request: &Request<B>) -> session::Request {
     session::Request {
         param: request.uri().query().map(|query| format!("?{query}")).unwrap_or_default(),
         page_url: header(header::REFERER).unwrap_or_default().to_owned(),
-        bearer: bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim().to_owned()),
+        bearer: bearer
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim().to_owned()),
         ..session::Request::default()
     }
 }

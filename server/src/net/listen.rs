@@ -32,6 +32,11 @@ impl Listener {
         take_meant(ip, port, Self::take)
     }
 
+    /// The same for a port at whose other addresses we listen already.
+    pub fn bind_beside(ip: Option<IpAddr>, port: u16) -> io::Result<Self> {
+        take_meant(ip, port, Self::share)
+    }
+
     fn take(mut address: SocketAddr, dual: bool) -> io::Result<Self> {
         // Without SO_REUSEPORT this fails if anybody listens there, another server of ours included.
         let probe = socket(address, dual)?;
@@ -41,6 +46,10 @@ impl Listener {
             address.set_port(local.port());
         }
         drop(probe);
+        Self::share(address, dual)
+    }
+
+    fn share(address: SocketAddr, dual: bool) -> io::Result<Self> {
         let bound = socket(address, dual)?;
         bound.set_reuse_port(true)?;
         bound.bind(&address.into())?;
@@ -97,7 +106,7 @@ fn socket(address: SocketAddr, dual: bool) -> io::Result<Socket> {
 #[derive(Debug)]
 pub struct Door {
     inside: AtomicUsize,
-    limit: usize,
+    limit: AtomicUsize,
 }
 
 /// How a connection got in; dropping it makes room.
@@ -110,7 +119,12 @@ pub struct Pass {
 impl Door {
     /// A door for so many.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { inside: AtomicUsize::new(0), limit })
+        Arc::new(Self { inside: AtomicUsize::new(0), limit: AtomicUsize::new(limit) })
+    }
+
+    /// So many from now on; who is inside stays.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// How many are inside.
@@ -121,8 +135,9 @@ impl Door {
     /// Lets a connection in; `None` when there is no room even to refuse it with words.
     pub fn enter(self: &Arc<Self>) -> Option<Pass> {
         let before = self.inside.fetch_add(1, Ordering::Relaxed);
-        let pass = Pass { door: self.clone(), full: before >= self.limit };
-        (before < self.limit + REFUSALS).then_some(pass)
+        let limit = self.limit.load(Ordering::Relaxed);
+        let pass = Pass { door: self.clone(), full: before >= limit };
+        (before < limit + REFUSALS).then_some(pass)
     }
 }
 
@@ -150,7 +165,10 @@ pub async fn accept(
         match accepted {
             Ok((tcp, peer)) => match door.enter() {
                 Some(pass) => serve(tcp, canonical(peer), pass),
-                None => tracing::warn!("{peer}: closed, over max_connections {}", door.limit),
+                None => {
+                    let limit = door.limit.load(Ordering::Relaxed);
+                    tracing::warn!("{peer}: closed, over max_connections {limit}");
+                }
             },
             // Out of files or memory: those inside need what is left.
             Err(e) => {
@@ -201,6 +219,9 @@ mod tests {
         assert!(!first.full);
         assert!(door.enter().unwrap().full);
         drop(first);
+        let second = door.enter().unwrap();
+        assert!(!second.full);
+        door.set_limit(2);
         assert!(!door.enter().unwrap().full);
     }
 }

@@ -66,10 +66,26 @@ struct Service {
     crossdomain: bool,
 }
 
-/// The signalling, [finished](finish). All clones of the router have the same rooms.
-pub fn router(config: &Config) -> Router {
+/// All rooms, as long as the server runs.
+#[derive(Clone)]
+pub struct Rooms(Arc<Hall>);
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self(Arc::new(Hall::new(LIMITS)))
+    }
+}
+
+impl Rooms {
+    /// The signalling, [finished](finish).
+    pub fn router(&self, config: &Config) -> Router {
+        router(self.0.clone(), config)
+    }
+}
+
+fn router(hall: Arc<Hall>, config: &Config) -> Router {
     let crossdomain = config.http_server.as_ref().is_none_or(|http| http.crossdomain);
-    let service = Service { hall: Arc::new(Hall::new(LIMITS)), crossdomain };
+    let service = Service { hall, crossdomain };
     let mut routes = Router::new();
     for end in ["", "/"] {
         routes = routes.route(&format!("{PATH}{end}"), any(enter));

@@ -206,7 +206,9 @@ impl Ended {
     fn frame(&self) -> Option<CloseFrame> {
         let code = match self {
             Self::Left | Self::Goodbye => return None,
-            Self::Silent(_) | Self::Deaf | Self::Nonsense | Self::Chatter | Self::Kicked(_) => CloseCode::Policy,
+            Self::Silent(_) | Self::Deaf | Self::Nonsense | Self::Chatter | Self::Kicked(_) => {
+                CloseCode::Policy
+            }
             Self::Binary => CloseCode::Unsupported,
             Self::WebSocket(Error::Capacity(_)) => CloseCode::Size,
             Self::WebSocket(Error::Utf8(_)) => CloseCode::Invalid,

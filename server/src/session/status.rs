@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 use tracing::info;
 
 use super::roll::Client;
@@ -24,12 +24,10 @@ fn mark(kind: Kind) -> &'static str {
 }
 
 /// Logs a line for one client of each kind `every` so often, each time for the next one. Runs for ever.
-pub async fn tell(roll: Arc<Roll>, every: Duration) {
-    let mut ticks = interval(every.max(Duration::from_millis(100)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub async fn tell(roll: Arc<Roll>, every: impl Fn() -> Duration) {
     let mut before = (Instant::now(), HashMap::new());
     for turn in 0usize.. {
-        ticks.tick().await;
+        tokio::time::sleep(every().max(Duration::from_millis(100))).await;
         let clients = roll.clients();
         let now = Instant::now();
         let mut kinds: BTreeMap<_, Vec<_>> = BTreeMap::new();

@@ -35,6 +35,7 @@ mod peer;
 mod playback;
 mod players;
 mod process;
+mod reload;
 mod republish;
 mod samples;
 mod schema;

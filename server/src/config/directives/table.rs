@@ -23,7 +23,6 @@ const MERGED: Status = NotBuilt(
     "start codes in RTP packets, which no standard knows: NAL units are aggregated as RFC 6184 says",
 );
 const REFER: Status = NotBuilt("checks of the page address");
-const RELOAD: Status = NotBuilt("reload of the configuration");
 const RTC_CLOCK: Status = NotBuilt("WebRTC clock rates from the SDP");
 const RTSP: Status = NotBuilt("RTSP playback");
 const SECURITY: Status = NotBuilt("allow and deny rules");
@@ -55,7 +54,7 @@ pub static TABLE: &[Directive] = table! {
     // Process and RTMP.
     "listen", Endpoints, "", Variable, Push, Built, "RTMP endpoints, one or more; required unless `rtmps` is on", like "1935";
     "chunk_size", Int, "60000", Variable, Live, Built, "RTMP chunk size announced by the server, sensibly 128 to 65536 bytes; a vhost may set its own";
-    "max_connections", Int, "1000", Variable, Live, Built, "TCP connections (RTMP and HTTP) served at once; more are closed on accept";
+    "max_connections", Int, "1000", Variable, Push, Built, "TCP connections (RTMP and HTTP) served at once; more are closed on accept";
     "pid", Path, "./objs/srs.pid", Variable, No, Built, "lock file that holds the process id; one running server per file";
     "server_id", Text, "", Variable, No, Built, "name of this server in the API; without it an id is made once and kept beside the pid file", like "oxcast-1";
     "daemon", NotOff, "on", Variable, No, Built, "run in the background; without a configuration file the default is `off`";
@@ -64,8 +63,8 @@ pub static TABLE: &[Directive] = table! {
     "empty_ip_ok", NotOff, "on", Variable, Live, NoEffect, "about clients without an address; on Linux each accepted client has one";
     "in_docker", On, "off", Variable, No, Built, "say that this is a container, where that is not seen by itself: the log goes to the console unless `srs_log_tank` says otherwise, and `daemon` counts as off";
     "disable_daemon_for_docker", NotOff, "on", Variable, No, Built, "stay in the foreground inside a container, whatever `daemon` says";
-    "inotify_auto_reload", On, "off", Variable, No, RELOAD, "reload when the configuration file changes";
-    "auto_reload_for_docker", NotOff, "on", Variable, No, RELOAD, "the same, inside a container";
+    "inotify_auto_reload", On, "off", Variable, No, Built, "reload when the configuration file changes";
+    "auto_reload_for_docker", NotOff, "on", Variable, No, Built, "the same, inside a container";
     "grace_start_wait", IntMs, "2300", Variable, Live, Built, "graceful quit: wait before the listeners close";
     "grace_final_wait", IntMs, "3200", Variable, Live, Built, "graceful quit: wait after the last client left";
     "force_grace_quit", On, "off", Variable, Live, Built, "treat SIGTERM like SIGQUIT";
@@ -83,41 +82,41 @@ pub static TABLE: &[Directive] = table! {
     "ff_log_dir", Path, "./objs", Variable, Live, FFMPEG, "directory for what started ffmpeg processes print; `/dev/null` for nowhere";
     "ff_log_level", Text, "info", Variable, Live, FFMPEG, "log level of ffmpeg processes that pull inputs";
 
-    "rtmps", Block, "", None, No, Built, "RTMP over TLS", since "7.0";
-    "rtmps.enabled", On, "off", Variable, No, Built, "listen for RTMPS", since "7.0";
-    "rtmps.listen", Endpoints, "1443", Variable, No, Built, "endpoints", since "7.0";
-    "rtmps.key", Path, "./conf/server.key", Variable, No, Built, "private key, PEM", since "7.0";
-    "rtmps.cert", Path, "./conf/server.crt", Variable, No, Built, "certificate chain, PEM", since "7.0";
+    "rtmps", Block, "", None, Push, Built, "RTMP over TLS", since "7.0";
+    "rtmps.enabled", On, "off", Variable, Push, Built, "listen for RTMPS", since "7.0";
+    "rtmps.listen", Endpoints, "1443", Variable, Push, Built, "endpoints", since "7.0";
+    "rtmps.key", Path, "./conf/server.key", Variable, Push, Built, "private key, PEM", since "7.0";
+    "rtmps.cert", Path, "./conf/server.crt", Variable, Push, Built, "certificate chain, PEM", since "7.0";
 
-    "http_api", Block, "", None, No, Built, "management API over HTTP";
-    "http_api.enabled", On, "off", Variable, No, Built, "serve the API";
-    "http_api.listen", Endpoints, "1985", Variable, No, Built, "endpoints; where they equal those of `http_server`, both share them";
-    "http_api.crossdomain", NotOff, "on", Variable, No, Built, "shown by the API only; `http_server.crossdomain` decides";
-    "http_api.raw_api", Block, "", None, No, Built, "commands that act on the server";
-    "http_api.raw_api.enabled", On, "off", Variable, No, Built, "offer `/api/v1/raw`";
-    "http_api.raw_api.allow_reload", On, "off", Variable, No, RELOAD, "allow `rpc=reload`";
+    "http_api", Block, "", None, Push, Built, "management API over HTTP";
+    "http_api.enabled", On, "off", Variable, Push, Built, "serve the API";
+    "http_api.listen", Endpoints, "1985", Variable, Push, Built, "endpoints; where they equal those of `http_server`, both share them";
+    "http_api.crossdomain", NotOff, "on", Variable, Push, Built, "shown by the API only; `http_server.crossdomain` decides";
+    "http_api.raw_api", Block, "", None, Push, Built, "commands that act on the server";
+    "http_api.raw_api.enabled", On, "off", Variable, Push, Built, "offer `/api/v1/raw`";
+    "http_api.raw_api.allow_reload", On, "off", Variable, Push, Built, "allow `rpc=reload`";
     "http_api.raw_api.allow_query", Any, "off", None, No, NoEffect, "relic of SRS 3";
     "http_api.raw_api.allow_update", Any, "off", None, No, NoEffect, "relic of SRS 3";
-    "http_api.auth", Block, "", None, Live, Built, "basic authentication of the API";
-    "http_api.auth.enabled", On, "off", Variable, Live, Built, "ask for name and password";
-    "http_api.auth.username", Text, "", Variable, Live, Built, "expected name", like "admin";
-    "http_api.auth.password", Text, "", Variable, Live, Built, "expected password, without `:`", like "secret";
-    "http_api.https", Block, "", None, No, Built, "the API over TLS";
-    "http_api.https.enabled", On, "off", Variable, No, Built, "listen for HTTPS";
-    "http_api.https.listen", Endpoint, "1990", Variable, No, Built, "endpoint";
-    "http_api.https.key", Path, "./conf/server.key", Variable, Live, Built, "private key, PEM";
-    "http_api.https.cert", Path, "./conf/server.crt", Variable, Live, Built, "certificate chain, PEM";
+    "http_api.auth", Block, "", None, Push, Built, "basic authentication of the API";
+    "http_api.auth.enabled", On, "off", Variable, Push, Built, "ask for name and password";
+    "http_api.auth.username", Text, "", Variable, Push, Built, "expected name", like "admin";
+    "http_api.auth.password", Text, "", Variable, Push, Built, "expected password, without `:`", like "secret";
+    "http_api.https", Block, "", None, Push, Built, "the API over TLS";
+    "http_api.https.enabled", On, "off", Variable, Push, Built, "listen for HTTPS";
+    "http_api.https.listen", Endpoint, "1990", Variable, Push, Built, "endpoint";
+    "http_api.https.key", Path, "./conf/server.key", Variable, Push, Built, "private key, PEM";
+    "http_api.https.cert", Path, "./conf/server.crt", Variable, Push, Built, "certificate chain, PEM";
 
-    "http_server", Block, "", None, No, Built, "HTTP streaming and static files";
-    "http_server.enabled", On, "off", Variable, No, Built, "serve HTTP";
-    "http_server.listen", Endpoints, "8080", Variable, No, Built, "endpoints";
-    "http_server.dir", Path, "./objs/nginx/html", Variable, No, Built, "directory of static files";
-    "http_server.crossdomain", NotOff, "on", Variable, Live, Built, "send CORS headers on all HTTP services";
-    "http_server.https", Block, "", None, No, Built, "HTTP streaming over TLS";
-    "http_server.https.enabled", On, "off", Variable, No, Built, "listen for HTTPS";
-    "http_server.https.listen", Endpoint, "8088", Variable, No, Built, "endpoint";
-    "http_server.https.key", Path, "./conf/server.key", Variable, Live, Built, "private key, PEM";
-    "http_server.https.cert", Path, "./conf/server.crt", Variable, Live, Built, "certificate chain, PEM";
+    "http_server", Block, "", None, Push, Built, "HTTP streaming and static files";
+    "http_server.enabled", On, "off", Variable, Push, Built, "serve HTTP";
+    "http_server.listen", Endpoints, "8080", Variable, Push, Built, "endpoints";
+    "http_server.dir", Path, "./objs/nginx/html", Variable, Push, Built, "directory of static files";
+    "http_server.crossdomain", NotOff, "on", Variable, Push, Built, "send CORS headers on all HTTP services";
+    "http_server.https", Block, "", None, Push, Built, "HTTP streaming over TLS";
+    "http_server.https.enabled", On, "off", Variable, Push, Built, "listen for HTTPS";
+    "http_server.https.listen", Endpoint, "8088", Variable, Push, Built, "endpoint";
+    "http_server.https.key", Path, "./conf/server.key", Variable, Push, Built, "private key, PEM";
+    "http_server.https.cert", Path, "./conf/server.crt", Variable, Push, Built, "certificate chain, PEM";
 
     "srt_server", Block, "", None, No, SRT, "SRT listener";
     "srt_server.enabled", On, "off", Variable, No, SRT, "listen for SRT";
@@ -141,9 +140,9 @@ pub static TABLE: &[Directive] = table! {
     "srt_server.sei_filter", Any, "on", Variable, No, NoEffect, "accepted by SRS, never read";
     "srt_server.mix_correct", Any, "", None, No, NoEffect, "accepted by SRS, never read", like "off";
 
-    "rtc_server", Block, "", None, No, Built, "WebRTC service";
-    "rtc_server.enabled", On, "off", Variable, No, Built, "serve WebRTC";
-    "rtc_server.listen", Int, "8000", Variable, No, Built, "UDP port of the media";
+    "rtc_server", Block, "", None, Push, Built, "WebRTC service";
+    "rtc_server.enabled", On, "off", Variable, Push, Built, "serve WebRTC";
+    "rtc_server.listen", Int, "8000", Variable, Push, Built, "UDP port of the media";
     "rtc_server.protocol", Text, "udp", Variable, Live, Built, "transports offered: udp, tcp or all";
     "rtc_server.candidate", Text, "*", Variable, Live, Built, "address offered to clients, `:port` may follow; `*` finds it, `$NAME` takes it from a variable";
     "rtc_server.use_auto_detect_network_ip", NotOff, "on", Variable, Live, Built, "offer the addresses of the network interfaces";
@@ -156,9 +155,9 @@ pub static TABLE: &[Directive] = table! {
     "rtc_server.reuseport", Int, "1", Variable, No, Built, "sockets bound to the port; each core has one anyway, whatever is written";
     "rtc_server.merge_nalus", On, "off", Variable, Live, MERGED, "join NAL units to one packet from RTMP to WebRTC";
     "rtc_server.dir", Any, "", None, No, NoEffect, "accepted by SRS, never read", like "./objs";
-    "rtc_server.tcp", Block, "", None, No, Built, "WebRTC over TCP";
-    "rtc_server.tcp.enabled", On, "off", Variable, No, Built, "listen on TCP";
-    "rtc_server.tcp.listen", Int, "8000", Variable, No, Built, "TCP port of the media";
+    "rtc_server.tcp", Block, "", None, Push, Built, "WebRTC over TCP";
+    "rtc_server.tcp.enabled", On, "off", Variable, Push, Built, "listen on TCP";
+    "rtc_server.tcp.listen", Int, "8000", Variable, Push, Built, "TCP port of the media";
     "rtc_server.black_hole", Block, "", None, No, Built, "copies of decrypted packets, for debugging";
     "rtc_server.black_hole.enabled", On, "off", Variable, No, Built, "send copies";
     "rtc_server.black_hole.addr", Text, "", Variable, No, Built, "UDP address they go to", like "127.0.0.1:10000";
@@ -182,14 +181,14 @@ pub static TABLE: &[Directive] = table! {
     "threads", Block, "", None, No, NoEffect, "thread pool of SRS";
     "threads.interval", IntS, "5", Variable, No, NoEffect, "period of its status line";
 
-    "circuit_breaker", Block, "", None, No, Built, "sheds load when the processor is busy";
-    "circuit_breaker.enabled", NotOff, "on", Variable, No, Built, "watch the processor";
-    "circuit_breaker.high_threshold", Int, "90", Variable, No, Built, "percent of processor time that is high";
-    "circuit_breaker.high_pulse", Int, "2", Variable, No, Built, "quiet seconds to leave that level";
-    "circuit_breaker.critical_threshold", Int, "95", Variable, No, Built, "percent that is critical";
-    "circuit_breaker.critical_pulse", Int, "1", Variable, No, Built, "quiet seconds to leave that level";
-    "circuit_breaker.dying_threshold", Int, "99", Variable, No, Built, "percent at which packets are dropped";
-    "circuit_breaker.dying_pulse", Int, "5", Variable, No, Built, "busy seconds to enter that level";
+    "circuit_breaker", Block, "", None, Push, Built, "sheds load when the processor is busy";
+    "circuit_breaker.enabled", NotOff, "on", Variable, Push, Built, "watch the processor";
+    "circuit_breaker.high_threshold", Int, "90", Variable, Push, Built, "percent of processor time that is high";
+    "circuit_breaker.high_pulse", Int, "2", Variable, Push, Built, "quiet seconds to leave that level";
+    "circuit_breaker.critical_threshold", Int, "95", Variable, Push, Built, "percent that is critical";
+    "circuit_breaker.critical_pulse", Int, "1", Variable, Push, Built, "quiet seconds to leave that level";
+    "circuit_breaker.dying_threshold", Int, "99", Variable, Push, Built, "percent at which packets are dropped";
+    "circuit_breaker.dying_pulse", Int, "5", Variable, Push, Built, "busy seconds to enter that level";
 
     "tencentcloud_cls", Block, "", None, No, CLOUD, "statistics for a cloud log service";
     "tencentcloud_cls.enabled", On, "off", Variable, No, CLOUD, "send them";
@@ -226,10 +225,10 @@ pub static TABLE: &[Directive] = table! {
     "heartbeat.summaries", On, "off", Variable, Live, HEARTBEAT, "add the summaries of the API";
     "heartbeat.ports", On, "off", Variable, Live, HEARTBEAT, "add the endpoints of all services";
 
-    "stats", Block, "", None, Live, Built, "figures of the machine, for the API";
-    "stats.enabled", NotOff, "on", None, No, Built, "collect them";
+    "stats", Block, "", None, Push, Built, "figures of the machine, for the API";
+    "stats.enabled", NotOff, "on", None, Push, Built, "collect them";
     "stats.network", Int, "0", None, Live, Built, "which local address is the server's own, counted from 0, IPv4 first";
-    "stats.disk", Words, "", None, Live, Built, "block devices to count; without any, disks are not counted", like "sda sdb xvda xvdb";
+    "stats.disk", Words, "", None, Push, Built, "block devices to count; without any, disks are not counted", like "sda sdb xvda xvdb";
 
     "vhost", Blocks, "", None, Push, Built, "settings for one host name; `__defaultVhost__` serves all names without a block";
     "vhost.enabled", NotOff, "on", None, Push, Built, "`off` refuses clients as if there were no such vhost";
@@ -260,9 +259,9 @@ pub static TABLE: &[Directive] = table! {
     "vhost.play.gop_cache", NotOff, "on", Variable, Push, Built, "keep the last group of pictures, so that players start at once";
     "vhost.play.gop_cache_max_frames", Int, "2500", Variable, Push, Built, "drop that cache when it holds more packets; 0 has no limit";
     "vhost.play.queue_length", IntS, "30", Variable, Push, Built, "a player further behind than this skips ahead";
-    "vhost.play.time_jitter", Text, "full", Variable, Push, Built, "correction of timestamps: full (monotonic, from zero), zero (from zero) or off";
-    "vhost.play.atc", On, "off", Variable, Push, Built, "keep the publisher's absolute timestamps";
-    "vhost.play.mix_correct", On, "off", Variable, Push, Built, "order audio and video to one rising timeline";
+    "vhost.play.time_jitter", Text, "full", Variable, Live, Built, "correction of timestamps: full (monotonic, from zero), zero (from zero) or off";
+    "vhost.play.atc", On, "off", Variable, Live, Built, "keep the publisher's absolute timestamps";
+    "vhost.play.mix_correct", On, "off", Variable, Live, Built, "order audio and video to one rising timeline";
     "vhost.play.atc_auto", On, "off", Variable, Live, Built, "switch `atc` on when the metadata says `bravo_atc`";
     "vhost.play.mw_latency", IntMs, "", Variable, Push, Built, "packets are gathered this long before they are sent; when not set, the server adapts to the load (SRS: 350)", like "350";
     "vhost.play.mw_msgs", Int, "", Variable, Push, Built, "or until so many are there, at most 128; when not set, the server adapts (SRS: 8)", like "8";
@@ -276,7 +275,7 @@ pub static TABLE: &[Directive] = table! {
     "vhost.publish.normal_timeout", IntMs, "5000", Variable, Push, Built, "time limit between later packets";
     "vhost.publish.parse_sps", NotOff, "on", Variable, Live, Built, "read the picture size out of the SPS, for the API";
     "vhost.publish.try_annexb_first", NotOff, "on", Variable, Live, Built, "guess Annex B before length-prefixed NAL units";
-    "vhost.publish.kickoff_for_idle", FloatS, "0", Variable, Live, Built, "drop a publisher that has had no player for this long; 0 never does";
+    "vhost.publish.kickoff_for_idle", FloatS, "0", Variable, Push, Built, "drop a publisher that has had no player for this long; 0 never does";
 
     "vhost.refer", Block, "", None, Live, REFER, "checks the page a client was opened from";
     "vhost.refer.enabled", On, "off", None, Live, REFER, "check";
@@ -295,8 +294,8 @@ pub static TABLE: &[Directive] = table! {
     "vhost.http_static.dir", Path, "./objs/nginx/html", Variable, Push, Built, "folder";
 
     "vhost.http_remux", Block, "", None, Live, Built, "live streams over HTTP; at most one block";
-    "vhost.http_remux.enabled", On, "off", Variable, No, Built, "offer them";
-    "vhost.http_remux.mount", Text, "[vhost]/[app]/[stream].flv", Variable, No, Built, "address; its ending chooses the format: `.flv`, `.ts`, `.aac` or `.mp3`";
+    "vhost.http_remux.enabled", On, "off", Variable, Live, Built, "offer them";
+    "vhost.http_remux.mount", Text, "[vhost]/[app]/[stream].flv", Variable, Live, Built, "address; its ending chooses the format: `.flv`, `.ts`, `.aac` or `.mp3`";
     "vhost.http_remux.fast_cache", FloatS, "0", Variable, Live, Built, "audio sent at once when a player joins; mp3 and aac only";
     "vhost.http_remux.drop_if_not_match", NotOff, "on", Variable, Live, Built, "drop packets of a kind the header says is absent";
     "vhost.http_remux.has_audio", NotOff, "on", Variable, Live, Built, "the header says there is audio";
@@ -336,7 +335,7 @@ pub static TABLE: &[Directive] = table! {
     "vhost.hls.hls_td_ratio", Float, "1.0", Variable, Push, Built, "target duration, as a multiple of it";
     "vhost.hls.hls_aof_ratio", Float, "2.1", Variable, Push, Built, "cut without a keyframe beyond this multiple";
     "vhost.hls.hls_window", FloatS, "60", Variable, Push, Built, "length of the playlist";
-    "vhost.hls.hls_on_error", Text, "continue", Variable, Live, Built, "on an error: ignore, continue, or disconnect the publisher";
+    "vhost.hls.hls_on_error", Text, "continue", Variable, Push, Built, "on an error: ignore, continue, or disconnect the publisher";
     "vhost.hls.hls_path", Path, "./objs/nginx/html", Variable, Push, Built, "base folder";
     "vhost.hls.hls_m3u8_file", Path, "[app]/[stream].m3u8", Variable, Push, Built, "playlist below it";
     "vhost.hls.hls_ts_file", Path, "[app]/[stream]-[seq].ts", Variable, Push, Built, "segments below it";
@@ -346,10 +345,10 @@ pub static TABLE: &[Directive] = table! {
     "vhost.hls.hls_recover", NotOff, "on", Variable, Push, HLS_RECOVER, "continue an existing playlist", since "7.0";
     "vhost.hls.hls_master_m3u8_path_relative", On, "off", Variable, Push, Built, "relative address in the session playlist", since "7.0";
     "vhost.hls.hls_entry_prefix", Text, "", Variable, Push, Built, "put before each segment's address", like "http://your-server";
-    "vhost.hls.hls_acodec", Text, "aac", Variable, Live, Built, "audio assumed at first: aac, mp3 or an (none)";
-    "vhost.hls.hls_vcodec", Text, "h264", Variable, Live, Built, "video assumed at first: h264, h265 or vn (none)";
+    "vhost.hls.hls_acodec", Text, "aac", Variable, Push, Built, "audio assumed at first: aac, mp3 or an (none)";
+    "vhost.hls.hls_vcodec", Text, "h264", Variable, Push, Built, "video assumed at first: h264, h265 or vn (none)";
     "vhost.hls.hls_cleanup", NotOff, "on", Variable, Push, Built, "delete segments that left the playlist";
-    "vhost.hls.hls_dispose", IntS, "120", Variable, Live, Built, "delete everything when no data comes for this long; 0 never does";
+    "vhost.hls.hls_dispose", IntS, "120", Variable, Push, Built, "delete everything when no data comes for this long; 0 never does";
     "vhost.hls.hls_wait_keyframe", NotOff, "on", Variable, Push, Built, "cut at keyframes only";
     "vhost.hls.hls_ts_floor", On, "off", Variable, Push, Built, "`[timestamp]` counts fragments";
     "vhost.hls.hls_nb_notify", Int, "64", Variable, Live, HOOKS, "bytes read of the answer to on_hls_notify";
@@ -361,7 +360,7 @@ pub static TABLE: &[Directive] = table! {
     "vhost.hls.hls_key_file_path", Path, "", Variable, Push, HLS_KEYS, "where keys are written, else `hls_path`", like "./objs/nginx/html";
     "vhost.hls.hls_key_url", Text, "", Variable, Push, HLS_KEYS, "address of the keys, else `hls_path`", like "https://localhost:8080";
     "vhost.hls.hls_dts_directly", NotOff, "on", Variable, Push, Built, "take audio times from RTMP as they are";
-    "vhost.hls.hls_storage", Text, "disk", None, No, Built, "where segments are kept: `disk`, or `ram`, which writes no file (SRS no longer has it)";
+    "vhost.hls.hls_storage", Text, "disk", None, Push, Built, "where segments are kept: `disk`, or `ram`, which writes no file (SRS no longer has it)";
     "vhost.hls.hls_mount", Any, "", None, No, NoEffect, "relic of HLS in memory", like "[vhost]/[app]/[stream].m3u8";
 
     "vhost.hds", Block, "", None, Push, HDS, "Adobe HDS";

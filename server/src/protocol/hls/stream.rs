@@ -136,7 +136,8 @@ impl Stream {
     /// Goes on as `now`, which has other settings and no segments yet. What can be found under the same names stays listed.
     pub(super) fn turn(mut self, now: Self) -> Self {
         let is_same_place = |a: &Hls, b: &Hls| {
-            let place = |hls: &Hls| (hls.path.clone(), hls.m3u8_file.clone(), hls.ts_file.clone(), hls.storage);
+            let place =
+                |hls: &Hls| (hls.path.clone(), hls.m3u8_file.clone(), hls.ts_file.clone(), hls.storage);
             place(a) == place(b)
         };
         if self.hls == now.hls {

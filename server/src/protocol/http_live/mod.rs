@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::Method;
+use axum::http::{Method, Request};
 use tokio::io::AsyncWriteExt;
 use tracing::Instrument;
 
@@ -21,7 +21,7 @@ use crate::config::{Config, HttpFormat, HttpRemux};
 use crate::form;
 use crate::gate::{Gate, Published, Watcher};
 use crate::http::Front;
-use crate::http::front::MAX_HEAD;
+use crate::http::front::{self, MAX_HEAD, Taken};
 use crate::log;
 use crate::net::listen::Pass;
 use crate::net::{Conn, Core};
@@ -52,6 +52,12 @@ impl Service {
     }
 }
 
+impl AsRef<Front> for Service {
+    fn as_ref(&self) -> &Front {
+        &self.front
+    }
+}
+
 /// Keeps the sound of streams for players who are given some of the past (`fast_cache`), from the first frame on.
 pub struct FastCache;
 
@@ -65,27 +71,43 @@ impl Watcher for FastCache {
     }
 }
 
-/// Serves one connection to its end.
-pub async fn serve(core: Rc<Core>, service: Arc<Service>, conn: Conn, pass: Pass) {
+/// Serves one connection to its end, each request by the service of its moment. When the port is `closing`, it ends after what it is at.
+pub async fn serve(
+    core: Rc<Core>,
+    service: impl Fn() -> Arc<Service>,
+    conn: Conn,
+    pass: Pass,
+    closing: impl Future<Output = ()>,
+) {
     let span = log::span(conn.session.cid);
-    serve_logged(core, service, conn, pass).instrument(span).await;
+    serve_logged(core, service, conn, pass, closing).instrument(span).await;
 }
 
-async fn serve_logged(core: Rc<Core>, service: Arc<Service>, conn: Conn, pass: Pass) {
+async fn serve_logged(
+    core: Rc<Core>,
+    service: impl Fn() -> Arc<Service>,
+    conn: Conn,
+    pass: Pass,
+    closing: impl Future<Output = ()>,
+) {
     let Conn { stream, session, local } = conn;
-    let wants = |request: &_| service.mounts.is_live(&service.gate, request);
     // Boxed, since hyper's part is large and over when a stream begins.
-    let taken = Box::pin(service.front.serve(stream, &session, pass.full, core.closing(), wants)).await;
-    let Some(taken) = taken else { return };
-    let conn = Conn { stream: taken.stream, session, local };
-    Viewer { core, service, request: taken.request, early: taken.early }.serve(conn).await;
+    let taken = Box::pin(front::serve(service, stream, &session, pass.full, closing, wants)).await;
+    let Some(Taken { by, request, stream, early }) = taken else { return };
+    let conn = Conn { stream, session, local };
+    Viewer { core, service: by, request, early }.serve(conn).await;
+}
+
+fn wants<B>(service: &Service, request: &Request<B>) -> bool {
+    service.mounts.is_live(&service.gate, request)
 }
 
 /// Whatever a client sends gets an answer or a close, never a panic.
 pub fn fuzz(data: &[u8]) {
     let Ok(config) = Config::parse("fuzz", CONFIG, &crate::config::Environment::default()) else { return };
     let config = Arc::new(config);
-    let service = Service::new(&config, Arc::new(Gate::new(config.clone(), Arc::default())), Router::new());
+    let gate = Arc::new(Gate::new(config.clone(), Arc::default()));
+    let service = Arc::new(Service::new(&config, gate, Router::new()));
     let session = Session::new(([127, 0, 0, 1], 1).into());
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
     runtime.block_on(async {
@@ -93,8 +115,8 @@ pub fn fuzz(data: &[u8]) {
         if client.write_all(data).await.is_err() || client.shutdown().await.is_err() {
             return;
         }
-        let wants = |request: &_| service.mounts.is_live(&service.gate, request);
-        if let Some(taken) = service.front.serve(server, &session, false, pending(), wants).await {
+        if let Some(taken) = front::serve(|| service.clone(), server, &session, false, pending(), wants).await
+        {
             let mut said = Vec::new();
             drop(websocket::Listener::default().receive(&taken.early, &mut said));
         }

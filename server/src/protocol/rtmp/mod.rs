@@ -128,7 +128,8 @@ impl Client {
     }
 
     fn ask(&self, kind: Kind, url: &Url) -> Ask<'_> {
-        let of = |told: fn(&Connect) -> &String| self.connect.as_deref().map(told).cloned().unwrap_or_default();
+        let of =
+            |told: fn(&Connect) -> &String| self.connect.as_deref().map(told).cloned().unwrap_or_default();
         let request = Request {
             vhost: url.vhost.clone(),
             app: url.app.clone(),

@@ -44,9 +44,15 @@ impl Client {
         info!("start play stream={}, live={}", playing.broadcast.key(), playing.broadcast.is_live());
 
         let wire = Wire::new(self.link.server.media_writer(0), form::starts_at_zero(vhost, &tracks));
-        let mut delivery =
-            Delivery::new(core.clone(), followed.clone(), reader, self.link.outbox.clone(), Framing::Raw, wire)
-                .with_gap(vhost.play.send_min_interval);
+        let mut delivery = Delivery::new(
+            core.clone(),
+            followed.clone(),
+            reader,
+            self.link.outbox.clone(),
+            Framing::Raw,
+            wire,
+        )
+        .with_gap(vhost.play.send_min_interval);
         if let Some(limit) = play.duration_ms {
             delivery = delivery.with_limit(Micros::from_millis(limit.into()));
         }

@@ -15,7 +15,7 @@ use media::Micros;
 use rtc::session::Kind;
 use rtc::{Path, Protocol};
 use slab::Slab;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::{Instrument, debug, error};
 
 use super::Service;
@@ -79,6 +79,8 @@ pub struct Floor {
     ways: RefCell<HashMap<(Protocol, SocketAddr), Way>>,
     strangers: Cell<usize>,
     agenda: RefCell<Agenda>,
+    /// Set when the port is closed.
+    over: watch::Sender<bool>,
     /// The time since 1970 when the core's clock was zero.
     epoch: Micros,
 }
@@ -118,11 +120,30 @@ impl Floor {
             ways: RefCell::default(),
             strangers: Cell::default(),
             agenda: RefCell::default(),
+            over: watch::Sender::new(false),
         });
-        tokio::task::spawn_local(floor.clone().run_socket());
-        tokio::task::spawn_local(floor.clone().run_inbox(inbox));
-        tokio::task::spawn_local(floor.clone().run_agenda());
+        let mut over = floor.over.subscribe();
+        let work = [
+            tokio::task::spawn_local(floor.clone().run_socket()),
+            tokio::task::spawn_local(floor.clone().run_inbox(inbox)),
+            tokio::task::spawn_local(floor.clone().run_agenda()),
+        ];
+        tokio::task::spawn_local(async move {
+            let _ = over.wait_for(|over| *over).await;
+            work.iter().for_each(tokio::task::JoinHandle::abort);
+        });
         Ok(floor)
+    }
+
+    /// Closes the port once the last session that was answered with it is over: new ones have another.
+    pub fn retire(self: &Rc<Self>) {
+        let floor = self.clone();
+        tokio::task::spawn_local(async move {
+            while !floor.service.lobby.is_empty() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            floor.over.send_replace(true);
+        });
     }
 
     /// The time on the core's clock.

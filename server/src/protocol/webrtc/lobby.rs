@@ -189,6 +189,11 @@ impl Lobby {
         })
     }
 
+    /// Nobody waits, and nobody is served.
+    pub fn is_empty(&self) -> bool {
+        self.entries.lock().sessions.is_empty()
+    }
+
     /// What is known of the session of this first name.
     pub fn known(&self, ufrag: &str) -> Option<Known> {
         self.entries.lock().sessions.get(ufrag).map(|entry| entry.known.clone())

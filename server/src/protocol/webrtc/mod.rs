@@ -13,7 +13,7 @@ pub mod signalling;
 pub mod tcp;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -73,10 +73,11 @@ impl Service {
     }
 }
 
-/// Takes out guests who never came. Runs for ever.
-pub async fn sweep(lobby: Arc<Lobby>) {
+/// Takes out guests who never came, as long as there is the lobby.
+pub async fn sweep(lobby: Weak<Lobby>) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
+        let Some(lobby) = lobby.upgrade() else { return };
         for known in lobby.sweep(Instant::now()) {
             log::span(known.session.cid).in_scope(|| {
                 warn!(

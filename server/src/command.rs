@@ -1,0 +1,149 @@
+//! Commands about configurations and about servers that run by them: `oxcast check` and `oxcast reload`. Each gives what to print and the exit
+//! status.
+
+use std::fmt::Write;
+use std::path::absolute;
+
+use crate::config::{Config, Environment, HlsStorage, Source, Vhost};
+use crate::control::{self, Reply, Wish};
+
+/// The server refuses, or there is none.
+const FAILED: u8 = 1;
+
+/// Has the running server of this configuration reload, or with `dry` say what a reload would do.
+pub fn reload(source: &Source, env: &Environment, dry: bool) -> (String, u8) {
+    let config = match Config::load(source, env) {
+        Ok(config) => config,
+        Err(error) => return (format!("{error}\nnothing is reloaded\n"), error.exit_status()),
+    };
+    let pid = config.work_dir.join(&config.pid);
+    let pid = absolute(&pid).unwrap_or(pid);
+    match control::ask(&pid, Wish::Reload { dry }) {
+        Ok(Reply::Changes(changes)) => (told(&changes, dry), 0),
+        Ok(Reply::Refused(reason)) => (format!("{reason}\nrefused: nothing has changed\n"), FAILED),
+        Err(e) => {
+            let socket = control::path(&pid);
+            (format!("no server answers at {}: {e}\n", socket.display()), FAILED)
+        }
+    }
+}
+
+fn told(changes: &[String], dry: bool) -> String {
+    let mut text = String::new();
+    for change in changes {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  {change}");
+    }
+    let _ = match (changes.len(), dry) {
+        (0, true) => writeln!(text, "nothing would change (certificates and included files are read again)"),
+        (0, false) => writeln!(text, "reloaded, nothing has changed"),
+        (n, true) => writeln!(text, "{n} to change: nothing has been done"),
+        (n, false) => writeln!(text, "reloaded, {n} changed"),
+    };
+    text
+}
+
+/// Explains a configuration: where it listens, what each vhost does, and what differs from the defaults.
+pub fn check(source: &Source, env: &Environment) -> (String, u8) {
+    let config = match Config::load(source, env) {
+        Ok(config) => config,
+        Err(error) => return (format!("{error}\n"), error.exit_status()),
+    };
+    let mut text = String::new();
+    for warning in &config.warnings {
+        let _ = writeln!(text, "warning: {warning}\n");
+    }
+    let _ = writeln!(text, "It listens at");
+    for (what, endpoints) in listens(&config) {
+        let _ = writeln!(text, "  {what:<14}{}", endpoints.join(" "));
+    }
+    let _ = writeln!(text, "It serves");
+    for vhost in &config.vhosts {
+        let _ = writeln!(text, "  {:<26}{}", vhost.name, features(vhost));
+    }
+    let beside = config.written.beside_defaults();
+    if !beside.is_empty() {
+        let _ = writeln!(text, "It differs from the defaults in");
+        for (place, value, default) in beside {
+            let default = if default.is_empty() { String::new() } else { format!("   (default: {default})") };
+            let _ = writeln!(text, "  {place}: {value}{default}");
+        }
+    }
+    (text, 0)
+}
+
+fn listens(config: &Config) -> Vec<(&'static str, Vec<String>)> {
+    let words = |endpoints: &[crate::config::Endpoint]| endpoints.iter().map(ToString::to_string).collect();
+    let mut all: Vec<(&str, Vec<String>)> = vec![("RTMP", words(&config.listen))];
+    let tls = |tls: &Option<crate::config::Tls>| tls.as_ref().map_or_else(Vec::new, |tls| words(&tls.listen));
+    all.push(("RTMPS", tls(&config.rtmps)));
+    if let Some(http) = &config.http_server {
+        all.extend([("HTTP", words(&http.listen)), ("HTTPS", tls(&http.https))]);
+    }
+    if let Some(api) = config.http_api.as_ref().filter(|_| !config.api_shares_http_server()) {
+        all.extend([("HTTP API", words(&api.listen)), ("HTTPS API", tls(&api.https))]);
+    }
+    if let Some(rtc) = &config.rtc_server {
+        let tcp = rtc.tcp.map(|port| format!("tcp:{port}"));
+        all.push(("WebRTC", std::iter::once(format!("udp:{}", rtc.listen)).chain(tcp).collect()));
+    }
+    all.retain(|(_, endpoints)| !endpoints.is_empty());
+    all
+}
+
+/// What a vhost does, in words.
+fn features(vhost: &Vhost) -> String {
+    if !vhost.enabled {
+        return "nothing: it is off".into();
+    }
+    let mut words = vec!["RTMP".to_owned()];
+    if let Some(remux) = &vhost.http_remux {
+        words.push(format!("HTTP at {}", remux.mount));
+    }
+    if let Some(hls) = &vhost.hls {
+        let place = match hls.storage {
+            HlsStorage::Disk => hls.path.display().to_string(),
+            HlsStorage::Ram => "memory".into(),
+        };
+        words.push(format!("HLS in segments of {:?} in {place}", hls.fragment));
+    }
+    if vhost.rtc.enabled {
+        let bridges =
+            [(vhost.rtc.rtmp_to_rtc, "also of RTMP streams"), (vhost.rtc.rtc_to_rtmp, "also for RTMP")];
+        let bridges: Vec<_> = bridges.iter().filter(|(on, _)| *on).map(|(_, words)| *words).collect();
+        let bridges = if bridges.is_empty() { String::new() } else { format!(" ({})", bridges.join(", ")) };
+        words.push(format!("WebRTC{bridges}"));
+    }
+    if let Some(files) = &vhost.http_static {
+        words.push(format!("files of {} at {}", files.dir.display(), files.mount));
+    }
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_explained() {
+        let dir = std::env::temp_dir().join(format!("oxcast-check-{}.conf", std::process::id()));
+        let text = "listen 1935; max_connections 10; http_server { enabled on; listen 8081; }
+            rtc_server { enabled on; tcp { enabled on; } }
+            vhost __defaultVhost__ { http_remux { enabled on; } rtc { enabled on; rtmp_to_rtc on; } }
+            vhost off.com { enabled off; }";
+        std::fs::write(&dir, text).unwrap();
+        let (text, status) = check(&Source::File(dir.clone()), &Environment::default());
+        std::fs::remove_file(dir).unwrap();
+        assert_eq!(status, 0);
+        for line in [
+            "  RTMP          1935",
+            "  HTTP          8081",
+            "  WebRTC        udp:8000 tcp:8000",
+            "  __defaultVhost__          RTMP, HTTP at [vhost]/[app]/[stream].flv, WebRTC (also of RTMP streams)",
+            "  off.com                   nothing: it is off",
+            "  max_connections: 10   (default: 1000)",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The UDP port of WebRTC's media, which all cores share. A reload that moves it opens another one; sessions stay where they are.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use rtc::dtls::Certificate;
+use tokio::sync::mpsc;
+
+use crate::breaker::Breaker;
+use crate::config::{Config, RtcServer};
+use crate::net::udp;
+use crate::protocol::webrtc;
+
+/// See the module.
+pub struct MediaPort {
+    /// What its cores share.
+    pub service: Arc<webrtc::Service>,
+    /// What we prove to be.
+    pub certificate: Arc<Certificate>,
+    /// The address that was taken.
+    pub address: SocketAddr,
+}
+
+/// One core's part of the port.
+pub struct Part {
+    /// What all cores share.
+    pub service: Arc<webrtc::Service>,
+    /// The core's own socket.
+    pub socket: UdpSocket,
+    /// What other cores tell it.
+    pub inbox: mpsc::Receiver<webrtc::Message>,
+}
+
+impl MediaPort {
+    /// Takes the port; with the parts for so many cores.
+    ///
+    /// # Errors
+    /// The port cannot be taken.
+    pub fn open(server: &RtcServer, cores: usize, breaker: &Arc<Breaker>) -> io::Result<(Self, Vec<Part>)> {
+        let port = udp::Port::bind(None, server.listen)?;
+        let (service, inboxes) =
+            webrtc::Service::new(Arc::default(), cores, breaker.clone(), server.black_hole);
+        let service = Arc::new(service);
+        let part = |inbox| Ok(Part { service: service.clone(), socket: port.socket()?, inbox });
+        let parts: io::Result<Vec<_>> = inboxes.into_iter().map(part).collect();
+        let made = if server.ecdsa { Certificate::generate } else { Certificate::generate_rsa };
+        let certificate = Arc::new(made("oxcast").map_err(io::Error::other)?);
+        let address = port.address();
+        Ok((Self { service: service.clone(), certificate, address }, parts?))
+    }
+
+    /// Where clients are told to send their media.
+    pub fn ports(&self, config: &Config) -> webrtc::Ports {
+        let tcp = config.rtc_server.as_ref().and_then(|server| server.tcp);
+        webrtc::Ports { udp: self.address.port(), tcp }
+    }
+}

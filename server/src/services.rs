@@ -1,0 +1,120 @@
+//! What serves the connections of every protocol by one configuration. A reload makes all of it anew and puts it in place of what was there: who
+//! comes from then on, and the next request of who is there, are served by it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::{Router, middleware};
+
+use crate::api;
+use crate::config::Config;
+use crate::gate::Gate;
+use crate::http::{self, Files};
+use crate::media_port::MediaPort;
+use crate::process::Identity;
+use crate::protocol::{hls, http_live, rtmp, webrtc};
+use crate::reload::Reloads;
+use crate::room::Rooms;
+use crate::session::Roll;
+
+/// What outlives every configuration.
+#[derive(Clone)]
+pub struct Lasting {
+    /// The one door.
+    pub gate: Arc<Gate>,
+    /// Who is connected.
+    pub roll: Arc<Roll>,
+    /// Who this server is.
+    pub identity: Arc<Identity>,
+    /// Figures of the machine.
+    pub samples: Arc<api::Samples>,
+    /// Players of HLS, and what there is for them.
+    pub hls: hls::Service,
+    /// Where calls find each other.
+    pub rooms: Rooms,
+    /// How a reload is asked for.
+    pub reloads: Reloads,
+}
+
+/// What serves connections, by protocol.
+pub struct Services {
+    /// RTMP.
+    pub rtmp: Arc<rtmp::Service>,
+    /// The stream port.
+    pub http: Arc<http_live::Service>,
+    /// The API's port.
+    pub api: Arc<http_live::Service>,
+    /// The port of HTTP to which WebRTC over TCP may come, too.
+    pub rtc_tcp: Option<u16>,
+}
+
+/// The services of now.
+#[derive(Clone)]
+pub struct Current(Arc<ArcSwap<Services>>);
+
+impl Current {
+    /// These at first.
+    pub fn new(services: Services) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(services)))
+    }
+
+    /// The services of now.
+    pub fn now(&self) -> Arc<Services> {
+        self.0.load_full()
+    }
+
+    /// Others from now on.
+    pub fn set(&self, services: Services) {
+        self.0.store(Arc::new(services));
+    }
+}
+
+impl Services {
+    /// What serves by this configuration; media of WebRTC goes by `media`.
+    pub fn new(config: &Arc<Config>, lasting: &Lasting, media: Option<&MediaPort>) -> Self {
+        let Lasting { gate, roll, identity, samples, hls, rooms, reloads } = lasting;
+        let api = api::State {
+            config: config.clone(),
+            roll: roll.clone(),
+            gate: gate.clone(),
+            identity: identity.clone(),
+            samples: samples.clone(),
+            reloads: reloads.clone(),
+        };
+        let files = Files::new(config, gate.clone());
+        let signalling = media.map_or_else(Router::new, |media| {
+            let offers = webrtc::signalling::router(webrtc::signalling::Service {
+                config: config.clone(),
+                gate: gate.clone(),
+                rtc: media.service.clone(),
+                certificate: media.certificate.clone(),
+                ports: media.ports(config),
+                identity: identity.clone(),
+            });
+            offers.merge(rooms.router(config))
+        });
+        let stream_port = stream_port(config, &api, hls, &files).merge(signalling.clone());
+        let api_port = api_port(config, api, &files).merge(signalling);
+        Self {
+            rtmp: Arc::new(rtmp::Service {
+                gate: gate.clone(),
+                config: config.clone(),
+                identity: identity.clone(),
+            }),
+            http: Arc::new(http_live::Service::new(config, gate.clone(), stream_port)),
+            api: Arc::new(http_live::Service::without_streams(config, gate.clone(), api_port)),
+            rtc_tcp: config.rtc_server.as_ref().and_then(|server| server.tcp),
+        }
+    }
+}
+
+/// What the stream port serves besides streams: files, and the API as far as it is there.
+fn stream_port(config: &Config, api: &api::State, hls: &hls::Service, files: &Files) -> Router {
+    let files = files.router().layer(middleware::from_fn_with_state(hls.clone(), hls::before_files));
+    http::finish(api::stream_port_router(api.clone()).fallback_service(files), config)
+}
+
+/// What the port of the API serves: the API, and the console beside it.
+fn api_port(config: &Config, api: api::State, files: &Files) -> Router {
+    api::router(api).merge(http::finish(files.console_router(), config))
+}
