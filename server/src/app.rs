@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{Instrument, error, info, warn};
 
@@ -30,7 +31,8 @@ use crate::quit::{Quit, Signals, Watch};
 use crate::reload::{self, ORDERS, Order, Reloader, Reloads};
 use crate::room::Rooms;
 use crate::services::{Current, Lasting, Services};
-use crate::session::{Cid, Roll, Session, tell_status};
+use crate::session::{Cid, Kind, Roll, Session, tell_status};
+use crate::upgrade::{Heritage, Origin, Predecessor};
 
 /// Why the server did not start: what to say, and the exit status that says it to scripts.
 #[derive(Debug, thiserror::Error)]
@@ -59,11 +61,13 @@ mod status {
 
 /// Runs the server until it is told to stop; or has it run in the background, and returns when it serves. `config` is what `source` has said.
 pub fn run(config: Config, source: Source, env: Environment) -> ExitCode {
-    let starter = Starter::of_process(&env);
-    if config.daemon && starter.is_none() {
+    let (starter, predecessor) = (Starter::of_process(&env), Predecessor::of_process(&env));
+    // Who takes over from a daemon is in the background already.
+    if config.daemon && starter.is_none() && predecessor.is_none() {
         return daemon::start(&config);
     }
-    match App::start(config, source, env).and_then(|app| app.tell_ready(starter)).map(App::wait) {
+    let app = App::start(config, source, env, predecessor.as_ref());
+    match app.and_then(|app| app.settle(starter, predecessor)).map(App::wait) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // The log may be a file that nobody looks at; who started us looks here.
@@ -84,20 +88,27 @@ struct App {
     service: tokio::runtime::Runtime,
     watch: Watch,
     hls: hls::Packager,
-    pid: PidFile,
+    /// Who takes over gets it when he serves.
+    pid: Option<PidFile>,
+    control: Option<JoinHandle<()>>,
 }
 
 impl App {
-    fn start(config: Config, source: Source, env: Environment) -> Result<Self, Failure> {
+    fn start(
+        config: Config,
+        source: Source,
+        env: Environment,
+        predecessor: Option<&Predecessor>,
+    ) -> Result<Self, Failure> {
         let system = Failure::new(status::SYSTEM);
         let bind = Failure::new(status::BIND);
         let parent = if config.asprocess { Some(Parent::of_process()) } else { None };
         let parent = parent.transpose().map_err(|e| Failure::new(status::ORPHAN)(&e))?;
         let source = reload::absolute(source);
+        let origin = Origin::of_process().map_err(|e| system(&e))?;
         std::env::set_current_dir(&config.work_dir)
             .map_err(|e| system(&format!("work_dir {}: {e}", config.work_dir.display())))?;
-        let pid = PidFile::take(&config.pid)
-            .map_err(|e| Failure { status: e.exit_status(), message: e.to_string() })?;
+        let pid = if predecessor.is_none() { Some(take_pid(&config)?) } else { None };
         let identity = Arc::new(Identity::new(config.server_id.as_deref(), &config.pid));
         let log = start_log(&config, &identity).map_err(|e| system(&format!("the log: {e}")))?;
         info!("{} is starting, server={}, service={}", crate::SIGNATURE, identity.server, identity.service);
@@ -129,10 +140,13 @@ impl App {
 
         let signals = service.block_on(async { Signals::catch() }).map_err(|e| system(&e))?;
         let count = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut heritage = predecessor.map_or_else(|| Ok(Heritage::default()), Predecessor::heritage);
+        let heritage = heritage.as_mut().map_err(|e| system(&format!("the process before this one: {e}")))?;
         let mut ports = Ports::default();
-        let way = ports.prepare(&config, count).map_err(|e| bind(&e))?;
+        let way = ports.prepare(&config, count, heritage).map_err(|e| bind(&e))?;
         let breaker = Arc::new(Breaker::default());
-        let media = config.rtc_server.as_ref().map(|server| MediaPort::open(server, count, &breaker));
+        let udp = std::mem::take(&mut heritage.udp);
+        let media = config.rtc_server.as_ref().map(|server| MediaPort::open(server, count, &breaker, udp));
         let (media, parts) = media.transpose().map_err(|e| bind(&e))?.unzip();
         let door = Door::new(config.max_connections as usize);
         let current = Current::new(Services::new(&config, &lasting, media.as_ref()));
@@ -144,7 +158,7 @@ impl App {
         // Everybody listens before anybody serves, so that nobody is turned away once we say that we are ready.
         for opened in ports.commit(way) {
             info!("{} listen at tcp://{}", opened.port.duty().label, opened.port.address);
-            for (core, socket) in orders.iter().zip(opened.sockets) {
+            for (core, socket) in orders.iter().cycle().zip(opened.sockets) {
                 order(core, Order::Listen(opened.port.clone(), socket))?;
             }
         }
@@ -176,12 +190,9 @@ impl App {
             cores: orders,
             door: door.clone(),
             breaker,
+            origin,
             stopping: false,
         };
-        match service.block_on(async { Control::open(&reloader.config.pid) }) {
-            Ok(control) => drop(service.spawn(control.serve(reloader.lasting.reloads.clone()))),
-            Err(e) => warn!("no control socket, `oxcast reload` will find nobody: {e}"),
-        }
         if let (true, Source::File(path)) = (reloader.config.auto_reload, &reloader.source)
             && let Err(e) = file_watch::start(path, reloader.lasting.reloads.clone())
         {
@@ -189,23 +200,56 @@ impl App {
         }
         let watch = Watch::new(signals, log, parent, asks);
         let hls = hls.packager;
-        Ok(Self { reloader, identity, roll, door, cores, service, watch, hls, pid })
+        Ok(Self { reloader, identity, roll, door, cores, service, watch, hls, pid, control: None })
     }
 
-    /// Tells who waits for the server to be ready, if anybody does.
-    fn tell_ready(self, starter: Option<Starter>) -> Result<Self, Failure> {
-        let told = starter.map_or(Ok(()), |starter| starter.tell_ready(self.reloader.config.log.tank));
-        told.map_err(|e| Failure::new(status::SYSTEM)(&format!("the start was interrupted: {e}")))?;
+    /// Tells who waits for the server to be ready, if anybody does, and takes what only one process can have.
+    fn settle(mut self, starter: Option<Starter>, predecessor: Option<Predecessor>) -> Result<Self, Failure> {
+        let interrupted =
+            |e: std::io::Error| Failure::new(status::SYSTEM)(&format!("the start was interrupted: {e}"));
+        let config = &self.reloader.config;
+        if let Some(starter) = starter {
+            starter.tell_ready(config.log.tank).map_err(interrupted)?;
+        }
+        if let Some(predecessor) = predecessor {
+            predecessor.replace().map_err(interrupted)?;
+            self.pid = Some(take_pid(config)?);
+            info!("this process has taken over");
+        }
+        match self.service.block_on(async { Control::open(&config.pid) }) {
+            Ok(control) => {
+                let reloads = self.reloader.lasting.reloads.clone();
+                self.control = Some(self.service.spawn(control.serve(reloads)));
+            }
+            Err(e) => warn!("no control socket, `oxcast reload` will find nobody: {e}"),
+        }
         Ok(self)
     }
 
     /// Waits until somebody wants the server to end, and ends it: listeners are closed first, then clients are gone, then
     /// what must not stay behind is removed.
     fn wait(self) {
-        let Self { mut reloader, identity, roll, door, cores, service, mut watch, hls, pid } = self;
+        let Self { mut reloader, identity, roll, door, cores, service, mut watch, hls, mut pid, control } =
+            self;
         let mut quit = service.block_on(watch.quit(&mut reloader));
         info!("{quit}, up for {:.0?}", identity.start.elapsed());
         reloader.stopping = true;
+        if let Some(successor) = watch.successor.take() {
+            // In this order: nobody is accepted here any more, files are not ours any more, and only then somebody else's.
+            cores.close();
+            reloader.close();
+            hls.hand_over();
+            if let Some(control) = control {
+                control.abort();
+                let _ = service.block_on(control);
+            }
+            pid.take().into_iter().for_each(PidFile::release);
+            info!("process {} has taken over", successor.pid());
+            successor.take();
+            let rtc = |kind| matches!(kind, Kind::RtcPlay | Kind::RtcPublish);
+            let moved = roll.clients().into_iter().filter(|client| rtc(client.kind));
+            moved.for_each(|client| client.session.kick("another process has the UDP port now: come again"));
+        }
         if let Quit::Graceful(_) = quit
             && let Some(hurry) = service.block_on(watch.drain(&mut reloader, &cores, &door, &roll))
         {
@@ -218,9 +262,13 @@ impl App {
         if let Quit::Graceful(_) = quit {
             service.block_on(watch.linger(&mut reloader));
         }
-        pid.release();
+        pid.into_iter().for_each(PidFile::release);
         info!("{} has stopped, pid file {}", crate::SIGNATURE, reloader.config.pid.display());
     }
+}
+
+fn take_pid(config: &Config) -> Result<PidFile, Failure> {
+    PidFile::take(&config.pid).map_err(|e| Failure { status: e.exit_status(), message: e.to_string() })
 }
 
 fn start_log(config: &Config, identity: &Identity) -> std::io::Result<log::Log> {

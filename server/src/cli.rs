@@ -27,6 +27,8 @@ pub enum Action {
         /// Only say what would happen.
         dry: bool,
     },
+    /// Have a new process take over from the running server of this configuration, and exit; see [`upgrade()`](crate::upgrade()).
+    Upgrade(Source),
     /// Run the server.
     Run(Source),
 }
@@ -80,6 +82,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: &Environment) -> Res
     Ok(match word {
         Some("status") => Action::Status(source),
         Some("check") => Action::Check(source),
+        Some("upgrade") => Action::Upgrade(source),
         Some("reload") => Action::Reload { source, dry: args.dry_run },
         _ if args.test => Action::Test(source),
         _ => Action::Run(source),
@@ -106,7 +109,7 @@ pub fn test(source: &Source, env: &Environment) -> (String, u8) {
 /// A realtime video server. Without a file it serves RTMP on 1935, HTTP-FLV on 8080 and its API on 1985.
 #[derive(Debug, Parser)]
 #[command(name = "oxcast", disable_help_flag = true, disable_version_flag = true, args_override_self = true)]
-#[command(override_usage = "oxcast [OPTIONS]\n       oxcast [OPTIONS] status|check|reload", after_help = HELP)]
+#[command(override_usage = "oxcast [OPTIONS]\n       oxcast [OPTIONS] status|check|reload|upgrade", after_help = HELP)]
 struct Args {
     /// Configuration file; the last one given counts
     #[arg(short, long, value_name = "FILE")]
@@ -134,13 +137,14 @@ struct Args {
 }
 
 /// Words that are commands.
-const COMMANDS: [&str; 3] = ["status", "check", "reload"];
+const COMMANDS: [&str; 4] = ["status", "check", "reload", "upgrade"];
 
 const HELP: &str = "\
 Commands, each about the configuration that is given:
   oxcast status    says whether its server runs, and exits with 0 if it does, with 3 if it does not, and with 1 if it has crashed
   oxcast check     explains it: where it listens, what each vhost does, what differs from the defaults
-  oxcast reload    has its server read it again (as SIGHUP does), and says what has changed; --dry-run only says it";
+  oxcast reload    has its server read it again (as SIGHUP does), and says what has changed; --dry-run only says it
+  oxcast upgrade   has a new process, of the program file as it is now, take over from its server (as SIGUSR2 does)";
 
 impl Args {
     fn read(args: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
@@ -198,6 +202,7 @@ mod tests {
         assert_eq!(run("status -c a.conf"), Ok(Action::Status(file("a.conf"))));
         assert_eq!(run("-c a.conf -t status"), Ok(Action::Status(file("a.conf"))));
         assert_eq!(run("-v status"), Ok(Action::Print("0.1.0\n".into())));
+        assert_eq!(run("upgrade -c a.conf"), Ok(Action::Upgrade(file("a.conf"))));
         assert_eq!(run("check -c a.conf"), Ok(Action::Check(file("a.conf"))));
         for (line, dry) in [("reload -c a.conf", false), ("-c a.conf reload --dry-run", true)] {
             assert_eq!(run(line), Ok(Action::Reload { source: file("a.conf"), dry }), "{line}");

@@ -1,4 +1,4 @@
-//! Commands about configurations and about servers that run by them: `oxcast check` and `oxcast reload`. Each gives what to print and the exit
+//! Commands about configurations and about servers that run by them: `oxcast check`, `oxcast reload` and `oxcast upgrade`. Each gives what to print and the exit
 //! status.
 
 use std::fmt::Write;
@@ -12,14 +12,24 @@ const FAILED: u8 = 1;
 
 /// Has the running server of this configuration reload, or with `dry` say what a reload would do.
 pub fn reload(source: &Source, env: &Environment, dry: bool) -> (String, u8) {
+    ask(source, env, Wish::Reload { dry }, |changes| told(changes, dry))
+}
+
+/// Has a new process, of the program file as it is now, take over from the running server of this configuration.
+pub fn upgrade(source: &Source, env: &Environment) -> (String, u8) {
+    ask(source, env, Wish::Upgrade, |_| "a new process serves, the old one lets its clients finish\n".into())
+}
+
+/// The configuration says where the server is. One that the server would refuse is not even asked for.
+fn ask(source: &Source, env: &Environment, wish: Wish, told: impl Fn(&[String]) -> String) -> (String, u8) {
     let config = match Config::load(source, env) {
         Ok(config) => config,
-        Err(error) => return (format!("{error}\nnothing is reloaded\n"), error.exit_status()),
+        Err(error) => return (format!("{error}\nnothing has changed\n"), error.exit_status()),
     };
     let pid = config.work_dir.join(&config.pid);
     let pid = absolute(&pid).unwrap_or(pid);
-    match control::ask(&pid, Wish::Reload { dry }) {
-        Ok(Reply::Changes(changes)) => (told(&changes, dry), 0),
+    match control::ask(&pid, wish) {
+        Ok(Reply::Changes(changes)) => (told(&changes), 0),
         Ok(Reply::Refused(reason)) => (format!("{reason}\nrefused: nothing has changed\n"), FAILED),
         Err(e) => {
             let socket = control::path(&pid);

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::config::Change;
-use crate::reload::Reloads;
+use crate::reload::{Reloads, What};
 
 /// What a command asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub enum Wish {
         /// See there.
         dry: bool,
     },
+    /// Let a new process of today's program file take over.
+    Upgrade,
 }
 
 /// What became of it.
@@ -97,9 +99,13 @@ async fn answer(mut stream: UnixStream, reloads: Reloads) {
     let asked = tokio::io::BufReader::new(read.take(LONGEST));
     let said = timeout(PATIENCE, async { { asked }.read_line(&mut line).await }).await;
     let reply = match (said, serde_json::from_str(&line)) {
-        (Ok(Ok(_)), Ok(Wish::Reload { dry })) => {
+        (Ok(Ok(_)), Ok(wish)) => {
             let process = peer.pid().map_or_else(String::new, |pid| format!(" of process {pid}"));
-            match reloads.run(format!("a command{process}, user {}", peer.uid()), dry).await {
+            let what = match wish {
+                Wish::Reload { dry } => What::Reload { dry },
+                Wish::Upgrade => What::Upgrade,
+            };
+            match reloads.run(format!("a command{process}, user {}", peer.uid()), what).await {
                 Ok(changes) => Reply::Changes(changes.iter().map(Change::to_string).collect()),
                 Err(reason) => Reply::Refused(reason),
             }
@@ -116,8 +122,8 @@ async fn answer(mut stream: UnixStream, reloads: Reloads) {
 /// # Errors
 /// There is none, or it does not answer.
 pub fn ask(pid: &Path, wish: Wish) -> io::Result<Reply> {
-    /// A reload reads files and opens ports.
-    const LIMIT: Duration = Duration::from_secs(60);
+    /// A reload reads files and opens ports, a new process has a minute to come up.
+    const LIMIT: Duration = Duration::from_secs(90);
     let mut stream = StdStream::connect(path(pid))?;
     stream.set_read_timeout(Some(LIMIT))?;
     stream.write_all((serde_json::to_string(&wish)? + "\n").as_bytes())?;

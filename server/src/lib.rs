@@ -27,10 +27,11 @@ mod services;
 mod session;
 mod sound;
 mod status;
+mod upgrade;
 
 pub use app::run;
 pub use cli::{SIGNATURE, VERSION};
-pub use command::{check, reload};
+pub use command::{check, reload, upgrade};
 #[doc(hidden)]
 pub use protocol::http_live::fuzz as fuzz_http;
 pub use status::status;

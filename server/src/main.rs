@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Action::Test(source) => said(cli::test(&source, &env)),
         Action::Check(source) => said(server::check(&source, &env)),
         Action::Status(source) => said(server::status(&source, &env)),
+        Action::Upgrade(source) => said(server::upgrade(&source, &env)),
         Action::Reload { source, dry } => said(server::reload(&source, &env, dry)),
         Action::Run(source) => match Config::load(&source, &env) {
             Ok(config) => server::run(config, source, env),

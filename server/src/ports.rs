@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Config, Endpoint, Tls};
 use crate::net::{Listener, tls};
+use crate::upgrade::Heritage;
 
 /// What is behind a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Port {
     closed: watch::Sender<bool>,
     /// Holds the address.
     listener: Listener,
+    /// Copies of the sockets of all cores, for a process that takes over.
+    copies: Vec<StdListener>,
 }
 
 impl Port {
@@ -72,11 +75,11 @@ pub struct Move {
     sockets: Vec<Vec<StdListener>>,
 }
 
-/// A port that has just been opened, with a listening socket for each core.
+/// A port that has just been opened, with its listening sockets: one for each core, or as many as a process had that has handed over.
 pub struct Opened {
     /// The port.
     pub port: Arc<Port>,
-    /// By core.
+    /// All of them have to be accepted at.
     pub sockets: Vec<StdListener>,
 }
 
@@ -85,20 +88,30 @@ impl Ports {
     ///
     /// # Errors
     /// A port that cannot be taken or is wanted twice, a certificate that cannot be used.
-    pub fn prepare(&self, config: &Config, cores: usize) -> io::Result<Move> {
+    pub fn prepare(&self, config: &Config, cores: usize, heritage: &mut Heritage) -> io::Result<Move> {
         let duties = duties(config)?;
         let (mut opened, mut sockets) = (Vec::new(), Vec::new());
         for (endpoint, duty) in &duties {
             if self.open.contains_key(endpoint) {
                 continue;
             }
-            let is_ours = self.open.keys().any(|open| open.port == endpoint.port);
-            let bind = if is_ours { Listener::bind_beside } else { Listener::bind };
-            let listener = bind(endpoint.ip, endpoint.port)?;
-            sockets.push((0..cores).map(|_| listener.listen()).collect::<io::Result<Vec<_>>>()?);
+            let is_ours = |other: &Endpoint| other.port == endpoint.port;
+            let beside = self.open.keys().chain(opened.iter().map(|(endpoint, _)| endpoint)).any(is_ours);
+            let (listener, listening) = match heritage.tcp.remove(endpoint) {
+                Some(inherited) if !inherited.is_empty() => (Listener::of(&inherited[0])?, inherited),
+                _ => {
+                    let bind = if beside { Listener::bind_beside } else { Listener::bind };
+                    let listener = bind(endpoint.ip, endpoint.port)?;
+                    let listening: io::Result<_> = (0..cores).map(|_| listener.listen()).collect();
+                    (listener, listening?)
+                }
+            };
             let duty = ArcSwap::from_pointee(Duty { tls: duty.tls.clone(), ..*duty });
             let closed = watch::Sender::new(false);
-            opened.push((*endpoint, Arc::new(Port { address: listener.address(), duty, closed, listener })));
+            let copies: io::Result<_> = listening.iter().map(StdListener::try_clone).collect();
+            let address = listener.address();
+            sockets.push(listening);
+            opened.push((*endpoint, Arc::new(Port { address, duty, closed, listener, copies: copies? })));
         }
         Ok(Move { duties, opened, sockets })
     }
@@ -121,6 +134,30 @@ impl Ports {
         }
         self.open.extend(opened.iter().cloned());
         opened.into_iter().zip(sockets).map(|((_, port), sockets)| Opened { port, sockets }).collect()
+    }
+}
+
+impl Ports {
+    /// Copies of all listening sockets.
+    ///
+    /// # Errors
+    /// The system has no room for them.
+    pub fn copies(&self) -> io::Result<BTreeMap<Endpoint, Vec<StdListener>>> {
+        let copy =
+            |port: &Port| port.copies.iter().map(StdListener::try_clone).collect::<io::Result<Vec<_>>>();
+        self.open.iter().map(|(endpoint, port)| Ok((*endpoint, copy(port)?))).collect()
+    }
+
+    /// There are any.
+    pub fn are_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Closes all of them.
+    pub fn close(&mut self) {
+        for port in std::mem::take(&mut self.open).into_values() {
+            port.closed.send_replace(true);
+        }
     }
 }
 

@@ -5,18 +5,20 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::log::Log;
 use crate::net::{Cores, Door};
 use crate::process::Parent;
-use crate::reload::{Ask, Reloader};
+use crate::reload::{Ask, Done, Reloader, What};
 use crate::session::{Cid, Kind, Roll};
+use crate::upgrade::Successor;
 
 /// The signals that mean something to us, caught from the start on.
 pub struct Signals {
@@ -69,6 +71,17 @@ pub struct Watch {
     log: Log,
     parent: Option<Parent>,
     asks: mpsc::Receiver<Ask>,
+    /// The one that comes up.
+    coming: Option<Coming>,
+    /// The one that has come up; the server ends for it.
+    pub successor: Option<Successor>,
+}
+
+/// A successor that is being started.
+struct Coming {
+    result: oneshot::Receiver<io::Result<Successor>>,
+    /// Who asked for it, and waits.
+    reply: Option<oneshot::Sender<Done>>,
 }
 
 /// How often the parent is looked at.
@@ -77,7 +90,7 @@ const PARENT: Duration = Duration::from_secs(1);
 impl Watch {
     /// Watches for `signals`, for those who ask for a reload, and for the loss of `parent` if there is one.
     pub fn new(signals: Signals, log: Log, parent: Option<Parent>, asks: mpsc::Receiver<Ask>) -> Self {
-        Self { signals, log, parent, asks }
+        Self { signals, log, parent, asks, coming: None, successor: None }
     }
 
     /// Waits until somebody wants the server to end.
@@ -92,15 +105,73 @@ impl Watch {
                 _ = int.recv() => return Quit::Fast("SIGINT"),
                 _ = quit.recv() => return Quit::Graceful("SIGQUIT"),
                 _ = hangup.recv() => drop(reloader.reload("SIGHUP", false)),
-                Some(ask) = self.asks.recv() => reloader.answer(ask),
+                Some(ask) = self.asks.recv() => match ask.what {
+                    What::Upgrade => self.start_successor(reloader, &ask.by, ask.reply),
+                    What::Reload { dry } => {
+                        let done = reloader.reload(&ask.by, dry);
+                        ask.reply.map(|reply| reply.send(done));
+                    }
+                },
+                come = come(&mut self.coming) => {
+                    if self.receive(come) {
+                        return Quit::Graceful("a new process has come up");
+                    }
+                }
                 _ = user1.recv() => {
                     self.log.reopen();
                     info!("SIGUSR1: the log is reopened");
                 }
-                _ = user2.recv() => warn!("SIGUSR2 has no meaning here"),
+                _ = user2.recv() => self.start_successor(reloader, "SIGUSR2", None),
                 () = lost(self.parent) => return Quit::Fast("the parent process has changed"),
             }
         }
+    }
+
+    /// Has a successor come up, on a thread that may wait for it.
+    fn start_successor(&mut self, reloader: &Reloader, by: &str, reply: Option<oneshot::Sender<Done>>) {
+        let refusal = match (&self.parent, &self.coming) {
+            _ if reloader.stopping => Some("the server is about to stop"),
+            (Some(_), _) => Some("`asprocess on`: the new process would lose its parent with this one"),
+            (_, Some(_)) => Some("a new process is coming up already"),
+            _ => None,
+        };
+        let heritage = match refusal {
+            Some(reason) => Err(reason.to_owned()),
+            None => reloader.heritage().map_err(|e| e.to_string()),
+        };
+        let heritage = match heritage {
+            Ok(heritage) => heritage,
+            Err(reason) => {
+                warn!("upgrade: refused: {reason}, by {by}");
+                reply.map(|reply| reply.send(Err(reason)));
+                return;
+            }
+        };
+        info!("upgrade: a new process is started, by {by}");
+        let (done, result) = oneshot::channel();
+        let origin = reloader.origin.clone();
+        let start = move || drop(done.send(Successor::start(&origin, &heritage)));
+        self.coming = Some(Coming { result, reply });
+        if let Err(e) = thread::Builder::new().name("upgrade".into()).spawn(start) {
+            warn!("upgrade: {e}");
+        }
+    }
+
+    /// Whether a successor is there.
+    fn receive(&mut self, come: io::Result<Successor>) -> bool {
+        let reply = self.coming.take().and_then(|coming| coming.reply);
+        let done = match come {
+            Ok(successor) => {
+                self.successor = Some(successor);
+                Ok(Vec::new())
+            }
+            Err(e) => {
+                warn!("upgrade: {e}; this process goes on");
+                Err(e.to_string())
+            }
+        };
+        reply.map(|reply| reply.send(done));
+        self.successor.is_some()
     }
 
     /// Waits for the clients to leave, with the listeners closed after a while; `Some` if somebody loses patience.
@@ -111,13 +182,26 @@ impl Watch {
         door: &Door,
         roll: &Arc<Roll>,
     ) -> Option<Quit> {
-        let wait = reloader.config.grace.start_wait;
-        self.unless_hurried(reloader, async {
-            info!("new clients are served for another {wait:?}");
-            sleep(wait).await;
+        let grace = reloader.config.grace.clone();
+        // Who has handed over has closed them already: new clients are served elsewhere.
+        if reloader.ports.are_open() {
+            info!("new clients are served for another {:?}", grace.start_wait);
+            if let Some(hurry) = self.unless_hurried(reloader, sleep(grace.start_wait)).await {
+                return Some(hurry);
+            }
             cores.close();
-            info!("the listeners are closed, connections left: {}", door.inside());
-            empty(door, roll).await;
+            reloader.ports.close();
+        }
+        info!("the listeners are closed, connections left: {}", door.inside());
+        self.unless_hurried(reloader, async {
+            match grace.limit {
+                None => empty(door, roll).await,
+                Some(limit) => {
+                    if timeout(limit, empty(door, roll)).await.is_err() {
+                        info!("`grace_limit` of {limit:?} is over, connections cut: {}", door.inside());
+                    }
+                }
+            }
         })
         .await
     }
@@ -149,6 +233,14 @@ impl Watch {
             () = work => None,
             hurry = hurry => Some(hurry),
         }
+    }
+}
+
+/// Waits for the successor that comes up; for ever without one.
+async fn come(coming: &mut Option<Coming>) -> io::Result<Successor> {
+    match coming {
+        Some(coming) => (&mut coming.result).await.map_err(io::Error::other)?,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,5 +1,5 @@
 //! Reload: from a file that has changed to a server that does what it says. Everything that may fail is done before anything is changed, so that a
-//! reload happens as a whole or not at all. Who runs it is the main thread; who asks for it may be anybody.
+//! reload happens as a whole or not at all. Who runs it is the main thread; who asks for it, or for a binary upgrade, may be anybody.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::ports::Ports;
 use crate::protocol::webrtc;
 use crate::services::{Current, Lasting, Services};
 use crate::session::random_name;
+use crate::upgrade::{Heritage, Origin};
 
 /// What a core is told.
 pub enum Order {
@@ -35,14 +36,26 @@ pub struct Reloads {
     last: Arc<Mutex<Outcome>>,
 }
 
-/// Somebody asks for a reload.
+/// Somebody wants something of the main thread.
 pub struct Ask {
     /// Who, for the log.
-    by: String,
-    /// Only say what would happen.
-    dry: bool,
+    pub by: String,
+    /// What.
+    pub what: What,
     /// Who waits for the result.
-    reply: Option<oneshot::Sender<Done>>,
+    pub reply: Option<oneshot::Sender<Done>>,
+}
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A reload, or only what it would do.
+    Reload {
+        /// The latter.
+        dry: bool,
+    },
+    /// Another process that takes over.
+    Upgrade,
 }
 
 /// What became of it: the differences, or why it was refused, for people.
@@ -88,14 +101,14 @@ impl Reloads {
     /// Has the configuration reloaded soon; `by` is told in the log.
     pub fn ask(&self, by: impl Into<String>) {
         // Those who wait already see the same file.
-        let _ = self.asks.try_send(Ask { by: by.into(), dry: false, reply: None });
+        let _ = self.asks.try_send(Ask { by: by.into(), what: What::Reload { dry: false }, reply: None });
     }
 
-    /// Reloads, or with `dry` only says what would happen.
-    pub async fn run(&self, by: impl Into<String>, dry: bool) -> Done {
+    /// Has it done, and waits for the result.
+    pub async fn run(&self, by: impl Into<String>, what: What) -> Done {
         let (reply, done) = oneshot::channel();
         let ended = |_| "the server is about to stop".to_owned();
-        let asked = self.asks.send(Ask { by: by.into(), dry, reply: Some(reply) }).await;
+        let asked = self.asks.send(Ask { by: by.into(), what, reply: Some(reply) }).await;
         asked.map_err(|_| ended(()))?;
         done.await.map_err(|_| ended(()))?
     }
@@ -144,21 +157,13 @@ pub struct Reloader {
     pub door: Arc<Door>,
     /// For media ports.
     pub breaker: Arc<Breaker>,
+    /// How the process was started.
+    pub origin: Origin,
     /// The server is about to stop, and opens nothing any more.
     pub stopping: bool,
 }
 
 impl Reloader {
-    /// Does what somebody asks for.
-    pub fn answer(&mut self, ask: Ask) {
-        let Ask { by, dry, reply } = ask;
-        let done = self.reload(&by, dry);
-        if let Some(reply) = reply {
-            // Nobody has to wait for it.
-            let _ = reply.send(done);
-        }
-    }
-
     /// Reads the configuration again and does what it says; with `dry`, only says what would happen.
     pub fn reload(&mut self, by: &str, dry: bool) -> Done {
         let done = self.try_reload(by, dry);
@@ -203,14 +208,17 @@ impl Reloader {
         let transforming = Refused::at(Stage::Transforming);
         let files = limits::raise_open_files(u64::from(config.max_connections) * 2 + 1024);
         config.check_machine(files, limits::local_addresses()).map_err(|e| transforming(&e))?;
-        let way = self.ports.prepare(&config, self.cores.len()).map_err(|e| transforming(&e))?;
+        let way = self
+            .ports
+            .prepare(&config, self.cores.len(), &mut Heritage::default())
+            .map_err(|e| transforming(&e))?;
         let media = self.prepare_media(&config).map_err(|e| transforming(&e))?;
         if dry {
             return Ok(changes);
         }
         for opened in self.ports.commit(way) {
             info!("{} listen at tcp://{}", opened.port.duty().label, opened.port.address);
-            for (core, socket) in self.cores.iter().zip(opened.sockets) {
+            for (core, socket) in self.cores.iter().cycle().zip(opened.sockets) {
                 tell(core, Order::Listen(opened.port.clone(), socket));
             }
         }
@@ -227,6 +235,22 @@ impl Reloader {
         Ok(changes)
     }
 
+    /// Copies of all sockets that are listened at.
+    ///
+    /// # Errors
+    /// The system has no room for them.
+    pub fn heritage(&self) -> std::io::Result<Heritage> {
+        let udp = self.media.as_ref().map_or_else(|| Ok(Vec::new()), MediaPort::copies)?;
+        Ok(Heritage { tcp: self.ports.copies()?, udp })
+    }
+
+    /// Lets go of all ports.
+    pub fn close(&mut self) {
+        self.ports.close();
+        self.media = None;
+        self.cores.iter().for_each(|core| tell(core, Order::Media(None)));
+    }
+
     /// Another port for media, if another one is wanted: `Some(None)` is none at all.
     #[expect(clippy::type_complexity, reason = "it is used in one place")]
     fn prepare_media(
@@ -236,7 +260,9 @@ impl Reloader {
         let before = self.media.as_ref().map(|media| media.address.port());
         match &config.rtc_server {
             Some(server) if before == Some(server.listen) => Ok(None),
-            Some(server) => MediaPort::open(server, self.cores.len(), &self.breaker).map(Some).map(Some),
+            Some(server) => {
+                MediaPort::open(server, self.cores.len(), &self.breaker, Vec::new()).map(Some).map(Some)
+            }
             None => Ok(before.map(|_| None)),
         }
     }

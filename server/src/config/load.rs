@@ -189,6 +189,7 @@ impl<'a> Reader<'a> {
                 start_wait: self.duration(top, "grace_start_wait"),
                 final_wait: self.duration(top, "grace_final_wait"),
                 force: self.switch(top, "force_grace_quit"),
+                limit: Some(self.duration(top, "grace_limit")).filter(|limit| !limit.is_zero()),
             },
             breaker: self.breaker(top.inner("circuit_breaker")),
             http_api,

@@ -82,6 +82,8 @@ pub struct Grace {
     pub final_wait: Duration,
     /// SIGTERM means it, too.
     pub force: bool,
+    /// Who has not left by then is cut off; none waits for ever.
+    pub limit: Option<Duration>,
 }
 
 /// Overload levels.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Connections that wait to be accepted.
@@ -22,8 +22,9 @@ pub struct Listener {
     address: SocketAddr,
     /// An IPv6 socket that serves IPv4, too.
     dual: bool,
-    /// Holds the port while this lives. It never listens itself, so the kernel gives it no connections.
-    _bound: Socket,
+    /// Holds the port while this lives. It never listens itself, so the kernel gives it no connections. Sockets that were handed over by another
+    /// process hold it themselves.
+    _bound: Option<Socket>,
 }
 
 impl Listener {
@@ -53,7 +54,14 @@ impl Listener {
         let bound = socket(address, dual)?;
         bound.set_reuse_port(true)?;
         bound.bind(&address.into())?;
-        Ok(Self { address, dual, _bound: bound })
+        Ok(Self { address, dual, _bound: Some(bound) })
+    }
+
+    /// The address at which this socket listens already.
+    pub fn of(socket: &StdListener) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        let dual = address.is_ipv6() && !SockRef::from(socket).only_v6()?;
+        Ok(Self { address, dual, _bound: None })
     }
 
     /// The address, with the port that was taken.

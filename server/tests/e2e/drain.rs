@@ -179,7 +179,7 @@ fn a_second_signal_does_not_wait() {
         server.says("[WARN]");
         server.says("reload: refused, nothing has changed: the server is about to stop");
         server.signal(Signal::USR2);
-        server.says("SIGUSR2 has no meaning here");
+        server.says("upgrade: refused: the server is about to stop");
         server.signal(Signal::USR1);
         server.says("the log is reopened");
         camera.run_to(2);

@@ -44,6 +44,7 @@ mod slow;
 mod tape;
 mod tools;
 mod ts;
+mod upgrade;
 mod vhosts;
 mod viewer;
 mod watching;

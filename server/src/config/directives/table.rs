@@ -68,6 +68,7 @@ pub static TABLE: &[Directive] = table! {
     "grace_start_wait", IntMs, "2300", Variable, Live, Built, "graceful quit: wait before the listeners close";
     "grace_final_wait", IntMs, "3200", Variable, Live, Built, "graceful quit: wait after the last client left";
     "force_grace_quit", On, "off", Variable, Live, Built, "treat SIGTERM like SIGQUIT";
+    "grace_limit", FloatS, "0", Variable, Live, Built, "graceful quit: cut off who is left after this long; 0 waits for ever", since "oxcast";
     "tcmalloc_release_rate", Float, "0.8", Variable, No, NoEffect, "tuned the memory allocator of SRS builds with gperftools";
     "query_latest_version", NotOff, "off", Variable, No, VERSION, "ask now and then whether a newer version exists";
     "first_wait_for_qlv", IntS, "300", Variable, No, NoEffect, "wait before the first such question, which is never asked";

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use nix::sys::socket::{setsockopt, sockopt};
 use parking_lot::Mutex;
 use rustix::net::sockopt::{set_socket_recv_buffer_size_force, set_socket_send_buffer_size_force};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::net::listen;
 
@@ -41,6 +41,13 @@ impl Port {
         drop(probe);
         let first = Mutex::new(Some(bind(address, dual)?));
         Ok(Self { address, dual, first })
+    }
+
+    /// The port of this socket, which was handed over by another process, and which the first core gets.
+    pub fn of(socket: UdpSocket) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        let dual = address.is_ipv6() && !SockRef::from(&socket).only_v6()?;
+        Ok(Self { address, dual, first: Mutex::new(Some(socket)) })
     }
 
     /// The address, with the port that was taken.

@@ -33,6 +33,8 @@ pub struct Packager {
     following: Arc<Following>,
     jobs: mpsc::Sender<Job>,
     stop: Arc<watch::Sender<bool>>,
+    /// Files stay.
+    keeps: Arc<AtomicBool>,
     /// Closed when the thread has ended.
     ended: Arc<Mutex<std_mpsc::Receiver<()>>>,
 }
@@ -74,14 +76,15 @@ impl Packager {
         let (end, ended) = std_mpsc::channel::<()>();
         let following = Arc::<Following>::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let works = following.clone();
+        let (works, keeps) = (following.clone(), Arc::<AtomicBool>::default());
+        let kept = keeps.clone();
         std::thread::Builder::new().name("hls".into()).spawn(move || {
             let local = LocalSet::new();
-            runtime.block_on(local.run_until(work(todo, stopped, works, shelf)));
+            runtime.block_on(local.run_until(work(todo, stopped, works, shelf, kept)));
             runtime.block_on(local);
             drop(end);
         })?;
-        Ok(Self { following, jobs, stop: Arc::new(stop), ended: Arc::new(Mutex::new(ended)) })
+        Ok(Self { following, jobs, stop: Arc::new(stop), keeps, ended: Arc::new(Mutex::new(ended)) })
     }
 
     /// Writes what has come, disposes of what is to be disposed of, and ends the thread. To be called when nobody publishes any more.
@@ -90,6 +93,13 @@ impl Packager {
         if self.ended.lock().recv_timeout(STOP) == Err(std_mpsc::RecvTimeoutError::Timeout) {
             warn!("hls: a disk does not answer, files may be left behind");
         }
+    }
+}
+
+impl Packager {
+    /// Deletes nothing from now on, neither now nor at the end: another process goes on with the files.
+    pub fn hand_over(&self) {
+        self.keeps.store(true, Relaxed);
     }
 }
 
@@ -151,6 +161,7 @@ async fn work(
     mut stopped: watch::Receiver<bool>,
     following: Arc<Following>,
     shelf: Arc<Shelf>,
+    keeps: Arc<AtomicBool>,
 ) {
     let clock = Clock(Instant::now());
     let streams = Rc::new(RefCell::new(HashMap::<StreamKey, mpsc::Sender<Job>>::new()));
@@ -177,6 +188,7 @@ async fn work(
             shelf: shelf.clone(),
             following: following.clone(),
             stopped: stopped.clone(),
+            keeps: keeps.clone(),
         };
         let all = streams.clone();
         tokio::task::spawn_local(async move {
@@ -207,6 +219,7 @@ struct Worker {
     shelf: Arc<Shelf>,
     following: Arc<Following>,
     stopped: watch::Receiver<bool>,
+    keeps: Arc<AtomicBool>,
 }
 
 impl Worker {
@@ -245,8 +258,8 @@ impl Worker {
         // Nothing waits between this and the last look for jobs.
         leave();
         match (stream, dispose) {
-            (Some(mut stream), Some(_)) => stream.dispose(),
-            (Some(mut stream), None) => stream.forget(),
+            (Some(mut stream), Some(_)) if !self.keeps.load(Relaxed) => stream.dispose(),
+            (Some(mut stream), _) => stream.forget(),
             (None, _) => {}
         }
     }
