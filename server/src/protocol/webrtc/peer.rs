@@ -283,6 +283,10 @@ impl State {
                         rtc::Error::ClosedByPeer => info!("the session has ended: the peer left"),
                         error => warn!("the session has ended: {error}, peer={}", at.peer.session.peer),
                     }
+                    let refused = self.transport.rtc.refused();
+                    if !refused.is_nothing() {
+                        info!("refused meanwhile: {refused}, peer={}", at.peer.session.peer);
+                    }
                     return true;
                 }
             }

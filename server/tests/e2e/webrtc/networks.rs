@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::harness::{SOON, Server, until};
 
 /// From here to the other side of a country, with a little wireless in between.
-const POOR: Weather = Weather { loss: 0.05, delay: Duration::from_millis(50) };
+const POOR: Weather = Weather { loss: 0.05, delay: Duration::from_millis(50), twice: false, spoilt: false };
 
 /// What is hardly to be called a network.
 const AWFUL: Weather = Weather { loss: 0.2, ..POOR };

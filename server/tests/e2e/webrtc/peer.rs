@@ -30,7 +30,12 @@ pub struct Call<'a> {
     stream: &'a str,
     more: String,
     checks: Duration,
+    offer: Edit,
+    answer: Edit,
 }
+
+/// What becomes of a description on its way.
+type Edit = fn(&str) -> String;
 
 /// What a peer has seen. Packets of sound count with those of pictures, those sent again do not.
 #[derive(Clone, Debug, Default)]
@@ -82,7 +87,7 @@ impl<'a> Call<'a> {
     /// A call for a stream, straight to the server.
     pub fn new(server: &Server, stream: &'a str) -> Self {
         let (more, checks) = (String::new(), Duration::from_secs(3));
-        Self { at: server.api, stream, more, checks }
+        Self { at: server.api, stream, more, checks, offer: str::to_owned, answer: str::to_owned }
     }
 
     /// Media goes by this address.
@@ -94,6 +99,18 @@ impl<'a> Call<'a> {
     /// Connectivity is checked this often.
     pub fn checked(mut self, every: Duration) -> Self {
         self.checks = every;
+        self
+    }
+
+    /// The server gets another offer than that of the peer.
+    pub fn offering(mut self, edit: Edit) -> Self {
+        self.offer = edit;
+        self
+    }
+
+    /// The peer gets another answer than that of the server.
+    pub fn answered(mut self, edit: Edit) -> Self {
+        self.answer = edit;
         self
     }
 
@@ -122,7 +139,7 @@ impl<'a> Call<'a> {
         let mut add = |kind| changes.add_media(kind, direction, None, None, None);
         let (sound, pictures) = (add(MediaKind::Audio), add(MediaKind::Video));
         let (offer, pending) = changes.apply().unwrap();
-        let offer = offer.to_sdp_string();
+        let offer = (self.offer)(&offer.to_sdp_string());
         let what = if publishes { "whip" } else { "whep" };
         let path = format!("/rtc/v1/{what}/?app=live&stream={}{}", self.stream, self.more);
         let reply = http::post(self.at, &path, "application/sdp", offer.as_bytes()).unwrap();
@@ -130,7 +147,7 @@ impl<'a> Call<'a> {
             return Err(Box::new(reply));
         }
         let location = reply.header("location").expect("no location").to_owned();
-        let answer = String::from_utf8(reply.body).unwrap();
+        let answer = (self.answer)(std::str::from_utf8(&reply.body).unwrap());
         rtc.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(&answer).unwrap()).unwrap();
         let (seen, killed) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
         let camera = publishes.then_some(Camera { sound, pictures, start: None, place: 0, sent: (0, 0) });
