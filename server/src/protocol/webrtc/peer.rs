@@ -138,8 +138,8 @@ impl Peer {
         let ufrag = options.ice.local.ufrag.clone();
         let part = match role {
             Role::Player { playing, sections } => Part::Player(Player::new(*playing, &sections)),
-            Role::Publisher { publishing, sections } => {
-                Part::Publisher(Box::new(Publisher::new(*publishing, sections)))
+            Role::Publisher { agreement, publishing, sections } => {
+                Part::Publisher(Box::new(Publisher::new(agreement, *publishing, sections)))
             }
         };
         let mut rtc = rtc::Session::new(now, options);

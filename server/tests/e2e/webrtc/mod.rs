@@ -1,5 +1,6 @@
 //! WebRTC end to end, with peers that we did not write.
 
+mod bridges;
 mod browsers;
 mod footage;
 mod independents;
@@ -9,6 +10,8 @@ mod peer;
 mod refusals;
 mod relay;
 mod rooms;
+mod sync;
+mod tcp;
 
 use std::path::Path;
 use std::process::Command;

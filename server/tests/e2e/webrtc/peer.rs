@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -21,6 +21,9 @@ use super::footage::{Footage, RATE, SOUND_RATE, annex_b};
 use crate::harness::{SOON, Server, until};
 use crate::http::{self, Reply};
 
+/// The clocks of sound and pictures have nothing to do with each other; only reports bring them together.
+const SOUND_START: u64 = 7_777_777;
+
 /// A keyframe is asked for again after this.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -30,6 +33,7 @@ pub struct Call<'a> {
     stream: &'a str,
     more: String,
     checks: Duration,
+    ours: IpAddr,
     offer: Edit,
     answer: Edit,
 }
@@ -87,7 +91,8 @@ impl<'a> Call<'a> {
     /// A call for a stream, straight to the server.
     pub fn new(server: &Server, stream: &'a str) -> Self {
         let (more, checks) = (String::new(), Duration::from_secs(3));
-        Self { at: server.api, stream, more, checks, offer: str::to_owned, answer: str::to_owned }
+        let ours = Ipv4Addr::LOCALHOST.into();
+        Self { at: server.api, stream, more, checks, ours, offer: str::to_owned, answer: str::to_owned }
     }
 
     /// Media goes by this address.
@@ -99,6 +104,12 @@ impl<'a> Call<'a> {
     /// Connectivity is checked this often.
     pub fn checked(mut self, every: Duration) -> Self {
         self.checks = every;
+        self
+    }
+
+    /// Media comes and goes by this address of ours.
+    pub fn from(mut self, ours: IpAddr) -> Self {
+        self.ours = ours;
         self
     }
 
@@ -131,7 +142,7 @@ impl<'a> Call<'a> {
         let mut config = RtcConfig::new().clear_codecs().enable_opus(true, false).enable_h264(true);
         config.set_max_stun_rto(self.checks);
         let mut rtc = config.enable_raw_packets(true).build(Instant::now());
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let socket = UdpSocket::bind((self.ours, 0)).unwrap();
         let local = socket.local_addr().unwrap();
         rtc.add_local_candidate(Candidate::host(local, "udp").unwrap());
         let direction = if publishes { Direction::SendOnly } else { Direction::RecvOnly };
@@ -358,7 +369,8 @@ impl Camera {
         let start = *self.start.get_or_insert_with(Instant::now);
         let footage = Footage::get();
         while start.elapsed() >= Duration::from_secs(1) * self.sent.0 / SOUND_RATE {
-            let time = MediaTime::new(u64::from(self.sent.0) * 960, Frequency::FORTY_EIGHT_KHZ);
+            let ticks = SOUND_START + u64::from(self.sent.0) * 960;
+            let time = MediaTime::new(ticks, Frequency::FORTY_EIGHT_KHZ);
             write(rtc, self.sound, Codec::Opus, time, footage.sound(self.sent.0 as usize).to_vec());
             self.sent.0 += 1;
             seen.lock().unwrap().sounds += 1;
