@@ -462,7 +462,7 @@ fn webrtc_is_read_whole() {
     assert_eq!((server.listen, server.tcp, server.protocol), (8000, None, RtcProtocol::Udp));
     assert_eq!((server.candidate.as_deref(), server.ip_family), (None, IpFamily::V4));
     assert!(server.auto_detect && server.api_as_candidates && server.resolve_api_domain && server.encrypt);
-    assert!(!server.keep_api_domain && server.black_hole.is_none());
+    assert!(!server.keep_api_domain && server.black_hole.is_none() && server.ice_servers.is_empty());
     let rtc = inside("").vhost("").unwrap().rtc.clone();
     assert!(!rtc.enabled && rtc.nack && rtc.twcc && !rtc.stun_strict_check && rtc.keep_avc_nalu_sei);
     assert!(!rtc.rtmp_to_rtc && !rtc.rtc_to_rtmp && !rtc.keep_bframe);
@@ -472,13 +472,18 @@ fn webrtc_is_read_whole() {
 
     let server = around(
         "rtc_server { enabled on; listen 9000; tcp { enabled on; listen 9001; } protocol tcp; candidate a.com:7;
-         ip_family any; black_hole { enabled on; addr 127.0.0.1:10000; } reuseport 4; }",
+         ip_family any; black_hole { enabled on; addr 127.0.0.1:10000; } reuseport 4;
+         ice_server stun:a.com; ice_server turn:a.com:3478?transport=tcp me \"my secret\"; }",
     );
     assert_eq!(server.warnings, []);
     let server = server.rtc_server.unwrap();
     assert_eq!((server.listen, server.tcp, server.protocol), (9000, Some(9001), RtcProtocol::Tcp));
     assert_eq!((server.candidate.as_deref(), server.ip_family), (Some("a.com:7"), IpFamily::All));
     assert_eq!(server.black_hole, Some(([127, 0, 0, 1], 10_000).into()));
+    let [stun, turn] = &server.ice_servers[..] else { panic!("{:?}", server.ice_servers) };
+    assert_eq!((stun.url.as_str(), &stun.login), ("stun:a.com", &None));
+    assert_eq!(turn.url, "turn:a.com:3478?transport=tcp");
+    assert_eq!(turn.login, Some(("me".into(), "my secret".into())));
 }
 
 #[test]
@@ -501,6 +506,9 @@ fn what_webrtc_forgives_and_what_not() {
         ("rtc_server { enabled on; listen 0; }", "`0` is no port"),
         ("rtc_server { enabled on; tcp { enabled on; listen 70000; } }", "`70000` is no port"),
         ("rtc_server { enabled on; candidate http://a.com; }", "no address to offer"),
+        ("rtc_server { enabled on; ice_server turn:a.com; }", "no server of STUN or TURN"),
+        ("rtc_server { enabled on; ice_server http://a.com; }", "no server of STUN or TURN"),
+        ("rtc_server { enabled on; ice_server stun:a.com me; }", "no server of STUN or TURN"),
         ("vhost a { rtc { enabled on; dtls_version dtls1.0; } }", "DTLS 1.0 is not spoken"),
     ] {
         assert_refused(&format!("listen 1935; {VHOST} {text}"), &[part, "^"]);

@@ -18,6 +18,8 @@ pub enum Jitter {
 const STEP: Micros = Micros::from_millis(250);
 /// What a jump is replaced by.
 const JUMP: Micros = Micros::from_millis(10);
+/// A track may begin this far from the others: what comes over a network that loses is held up, pictures longer than sound.
+const APART: Micros = Micros::from_secs(1);
 /// A step forward up to this may be the rhythm of a slow stream, such as one picture per second.
 const SLOW: Micros = Micros::from_secs(10);
 
@@ -31,11 +33,21 @@ pub(crate) struct Timeline {
     last: Option<Micros>,
     /// The newest time on the line.
     now: Micros,
-    /// The newest time of each track on the line. Tracks may be a little apart, so that the line itself goes back and forth.
-    newest: Vec<(TrackId, Micros)>,
+    /// Tracks may be apart, so that the line itself goes back and forth.
+    tracks: Vec<Track>,
     /// The last steps forward that were not beyond `SLOW`: the rhythm of the stream.
     steps: [Micros; 8],
     next_step: usize,
+}
+
+/// One track on the line.
+#[derive(Debug)]
+struct Track {
+    id: TrackId,
+    /// Its newest time on the line.
+    newest: Micros,
+    /// Its last decoding time, unless there was a jump since.
+    last: Option<Micros>,
 }
 
 impl Timeline {
@@ -45,7 +57,7 @@ impl Timeline {
             first: None,
             last: None,
             now: Micros::ZERO,
-            newest: Vec::new(),
+            tracks: Vec::new(),
             steps: [Micros::ZERO; 8],
             next_step: 0,
         }
@@ -65,24 +77,40 @@ impl Timeline {
             (Jitter::Full, None) => self.rise(track, Micros::ZERO),
             (Jitter::Full, Some(last)) => {
                 let step = dts - last;
-                let kept = if self.is_rhythm(step) { step } else { JUMP };
+                let kept = if self.goes_on(track, dts, step) { step } else { self.jump() };
                 self.remember(step);
                 self.rise(track, self.now + kept)
             }
         };
         self.last = Some(dts);
+        self.tracks.iter_mut().filter(|known| known.id == track).for_each(|known| known.last = self.last);
         self.now
+    }
+
+    /// It is near the frame before, or near the one before on its own track.
+    fn goes_on(&self, track: TrackId, dts: Micros, step: Micros) -> bool {
+        let own = match self.tracks.iter().find(|known| known.id == track) {
+            Some(known) => known.last.is_some_and(|last| self.is_rhythm(dts - last)),
+            None => step <= APART && step >= Micros::ZERO - APART,
+        };
+        own || self.is_rhythm(step)
+    }
+
+    /// Closes a jump. The other tracks either follow, or have to jump, too.
+    fn jump(&mut self) -> Micros {
+        self.tracks.iter_mut().for_each(|track| track.last = None);
+        JUMP
     }
 
     /// The next time of a track: this one, unless the track would run backwards, or the line begin before zero.
     fn rise(&mut self, track: TrackId, next: Micros) -> Micros {
-        let Some((_, newest)) = self.newest.iter_mut().find(|(id, _)| *id == track) else {
-            let first = next.max(Micros::ZERO);
-            self.newest.push((track, first));
-            return first;
+        let Some(known) = self.tracks.iter_mut().find(|known| known.id == track) else {
+            let newest = next.max(Micros::ZERO);
+            self.tracks.push(Track { id: track, newest, last: None });
+            return newest;
         };
-        *newest = if next < *newest { *newest + JUMP } else { next };
-        *newest
+        known.newest = if next < known.newest { known.newest + JUMP } else { next };
+        known.newest
     }
 
     /// The time of a data message. It does not move the line: many encoders stamp these with zero.
@@ -153,6 +181,23 @@ mod tests {
             [1000, 1200, 1100, 1140].into_iter().flat_map(|ms| [(VIDEO, ms), (AUDIO, ms)]).collect();
         assert_eq!(run_both(&back), [0, 0, 200, 200, 210, 210, 250, 250]);
         assert_eq!(run(Jitter::Full, &[0, 40, 40, 40]), [0, 40, 40, 40], "standing still is no step back");
+    }
+
+    /// Pictures that are held up, or begin late, keep their place beside the sound.
+    #[test]
+    fn tracks_may_be_apart() {
+        let mut frames: Vec<_> = (0..40).map(|n| (AUDIO, 5000 + n * 20)).collect();
+        frames.push((VIDEO, 5100));
+        frames.extend((0..15).flat_map(|n| [(VIDEO, 5140 + n * 40), (AUDIO, 5800 + n * 20)]));
+        let want: Vec<_> = frames.iter().map(|(_, ms)| ms - 5000).collect();
+        assert_eq!(run_both(&frames), want);
+    }
+
+    #[test]
+    fn after_a_jump_all_tracks_have_jumped() {
+        let frames =
+            [(AUDIO, 0), (VIDEO, 400), (AUDIO, 20), (AUDIO, 9000), (VIDEO, 9010), (VIDEO, 420), (VIDEO, 460)];
+        assert_eq!(run_both(&frames), [0, 400, 20, 30, 410, 420, 460]);
     }
 
     /// Each change of the track is a jump, so nobody is ahead of the other for long.

@@ -15,6 +15,7 @@ pub mod frame;
 pub mod fuzz;
 pub mod ice;
 mod path;
+mod refused;
 pub mod sdp;
 pub mod session;
 pub mod srtp;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use media::Micros;
 
 use crate::dtls::{self, Certificate, Connected, Dtls, Fingerprint, Role};
+pub use crate::refused::Refused;
 use crate::srtp::{self, Profile, Receiver, Sender};
 use crate::{Error, Path, Transmit, ice, stun};
 
@@ -57,23 +58,6 @@ pub enum Event {
     AddressChanged(Path),
     /// It is over; send what waits, then forget it.
     Closed(Error),
-}
-
-/// Datagrams that were refused, by reason. Anybody can send anything, so that none of it ends a session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Refused {
-    /// Malformed, of an unknown kind, over a path that is not proved, or at the wrong time.
-    pub stray: u64,
-    /// Connectivity checks that prove nothing.
-    pub stun: u64,
-    /// No DTLS records.
-    pub dtls: u64,
-    /// SRTP and SRTCP that is not genuine.
-    pub forged: u64,
-    /// SRTP and SRTCP that came twice or too late.
-    pub replayed: u64,
-    /// Genuine packets that nobody fetched in time.
-    pub overflow: u64,
 }
 
 /// What a datagram is, by its first bytes (RFC 7983 §7, RFC 5761 §4).

@@ -13,8 +13,9 @@ use crate::pack::{MAX_PAYLOAD, Packer};
 pub struct MuxOptions {
     /// The most bytes of payload in a packet.
     pub max_payload: usize,
-    /// `keep_bframe`: B-frames stay. Browsers do not show them in order; without them goes every frame of H.264 and H.265 that is presented before one
-    /// that came earlier, and that no other refers to.
+    /// `keep_bframe`: B-frames stay. Browsers take them for frames that come too late, and show little but keyframes. Without them go the B-frames of H.264,
+    /// also those to which others refer, as SRS has it: their decoders go on with the frame before. Of H.265 goes what is presented before one that came
+    /// earlier, and to which none refers.
     pub keep_bframes: bool,
     /// `keep_avc_nalu_sei`: supplemental information (SEI) of H.264 stays.
     pub keep_sei: bool,
@@ -171,7 +172,7 @@ impl Order {
         (h265 || matches!(codec, Codec::H264(_))).then_some(Self { h265, latest: None })
     }
 
-    /// A B-frame to which nothing refers. In H.264 the slices say so; in H.265 frames of low delay are B too, so that only one which is presented
+    /// A B-frame. In H.264 the slices say so; in H.265 frames of low delay are B too, so that only one which is presented
     /// before an earlier frame counts.
     fn drops(&mut self, frame: &Frame) -> bool {
         if frame.key {
@@ -184,7 +185,7 @@ impl Order {
             && pictures.all(|unit| match self.h265 {
                 // Even types below 16: no picture of its own sub-layer refers to it (ITU-T H.265 table 7-1).
                 true => late && h265::unit_type(unit) < 16 && h265::unit_type(unit).is_multiple_of(2),
-                false => is_lone_b(unit),
+                false => is_b(unit),
             })
     }
 
@@ -196,14 +197,14 @@ impl Order {
     }
 }
 
-/// A slice of type B with a `nal_ref_idc` of 0 (ITU-T H.264 §7.3.3, table 7-6).
-fn is_lone_b(unit: &[u8]) -> bool {
-    let Some((&[first], rest)) = unit.split_first_chunk() else { return false };
+/// A slice of type B (ITU-T H.264 §7.3.3, table 7-6).
+fn is_b(unit: &[u8]) -> bool {
+    let rest = unit.get(1..).unwrap_or_default();
     // Two Exp-Golomb codes of at most 32 bits; the escapes are looked for in little more than they need.
     let head = nalu::unescape(rest.get(..12).unwrap_or(rest));
     let mut r = BitReader::new(&head);
     let kind = r.ue().and_then(|_first_macroblock| r.ue());
-    first & 0x60 == 0 && kind.is_ok_and(|kind| kind % 5 == 1)
+    kind.is_ok_and(|kind| kind % 5 == 1)
 }
 
 #[cfg(test)]
@@ -267,12 +268,12 @@ mod tests {
     }
 
     #[test]
-    fn lone_b_frames_go_and_others_stay() {
+    fn b_frames_go_and_others_stay() {
         for keep_bframes in [false, true] {
             let options = MuxOptions { keep_bframes, ..MuxOptions::default() };
             let mut mux = mux(options, &[(TrackId::VIDEO, h264())]);
             assert!(put(&mut mux, TrackId::VIDEO, 0, 0, false, P).is_some());
-            assert!(put(&mut mux, TrackId::VIDEO, 40, 0, false, B_REF).is_some());
+            assert_eq!(put(&mut mux, TrackId::VIDEO, 40, 0, false, B_REF).is_some(), keep_bframes);
             assert_eq!(put(&mut mux, TrackId::VIDEO, 80, 0, false, B).is_some(), keep_bframes);
             let mixed = [B, P].concat();
             assert!(put(&mut mux, TrackId::VIDEO, 120, 0, false, &mixed).is_some());

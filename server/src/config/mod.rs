@@ -227,8 +227,19 @@ pub struct RtcServer {
     pub ecdsa: bool,
     /// Encrypt the media of all clients.
     pub encrypt: bool,
+    /// Servers that clients may use to reach us.
+    pub ice_servers: Vec<IceServer>,
     /// Where copies of decrypted packets go.
     pub black_hole: Option<SocketAddr>,
+}
+
+/// A STUN or TURN server of somebody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IceServer {
+    /// `stun:…`, `stuns:…`, `turn:…` or `turns:…` (RFC 7064, RFC 7065).
+    pub url: String,
+    /// User name and credential, where it asks for them.
+    pub login: Option<(String, String)>,
 }
 
 /// Transports offered to WebRTC clients.

@@ -56,6 +56,14 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Its value each time that a block of `nodes` says it; for rows that may be repeated.
+    pub(super) fn each(row: &'static Directive, nodes: &'a [Node]) -> impl Iterator<Item = Self> {
+        nodes.iter().filter(|node| node.name.text == row.name()).map(move |node| {
+            let words = node.args.iter().map(|word| word.text.as_str()).collect();
+            Self { row, words, origin: Origin::File(node) }
+        })
+    }
+
     /// The value the environment gives to `row`.
     pub(super) fn of_environment(row: &'static Directive, env: &'a Environment) -> Option<Self> {
         row.variables().into_iter().find_map(|name| {

@@ -1,8 +1,11 @@
 // Publishes a fake camera by WHIP and plays by WHEP in headless Chromium, and prints what its peer connections tell as one line of JSON.
 //
 //   node rtc.mjs '{"publish": URL, "play": URL, "seconds": 5, "screenshot": "a.png", "codec": "video/H264", "restart": true}'
+//   node rtc.mjs '{"publish": URL, "play": URL, "only": "audio"}'
+//   node rtc.mjs '{"publish": URL, "studio": {"resizeAfter": 3}}'
 //
-// Each of the URLs may be missing. `publish` and `play` of the output hold what getStats() knows about tracks; `play.frames` counts decoded
+// Each of the URLs may be missing. With `only`, there are pictures or sound alone. A `studio` films a drawing in place of the camera: once a second
+// it is white for a fifth of it, and beeps; after `resizeAfter` seconds it is twice as wide and high. `publish` and `play` of the output hold what getStats() knows about tracks; `play.frames` counts decoded
 // pictures between the first one and the end, `play.energy` the energy of the sound.
 
 import { AUTOPLAY, browse, FAKE_DEVICES, onPage } from './chromium.mjs';
@@ -76,8 +79,41 @@ async function meet(wish) {
     return found;
   }
 
+  const kinds = wish.only ? [wish.only] : ['audio', 'video'];
+
+  function studio({ resizeAfter }) {
+    const [canvas, audio] = [document.createElement('canvas'), new AudioContext()];
+    [canvas.width, canvas.height] = [320, 180];
+    const [tone, gain] = [new OscillatorNode(audio), new GainNode(audio, { gain: 0 })];
+    const sound = audio.createMediaStreamDestination();
+    tone.connect(gain).connect(sound);
+    tone.start();
+    const paint = canvas.getContext('2d');
+    const started = audio.currentTime;
+    let beeps = Math.ceil(started);
+    setInterval(() => {
+      const time = audio.currentTime;
+      while (beeps < time + 1) {
+        gain.gain.setValueAtTime(0.5, beeps);
+        gain.gain.setValueAtTime(0, beeps + 0.2);
+        beeps += 1;
+      }
+      if (resizeAfter && time - started > resizeAfter && canvas.width === 320) [canvas.width, canvas.height] = [640, 360];
+      paint.fillStyle = time % 1 < 0.2 ? 'white' : 'black';
+      paint.fillRect(0, 0, canvas.width, canvas.height);
+      paint.fillStyle = 'grey';
+      paint.fillRect(((time * 50) % 300) | 0, 10, 6, 6);
+    }, 20);
+    return new MediaStream([...sound.stream.getTracks(), ...canvas.captureStream(25).getTracks()]);
+  }
+
+  async function camera() {
+    const video = { width: 640, height: 360, frameRate: 25 };
+    return navigator.mediaDevices.getUserMedia({ audio: kinds.includes('audio'), video: kinds.includes('video') && video });
+  }
+
   async function publish() {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 360, frameRate: 25 } });
+    const stream = wish.studio ? studio(wish.studio) : await camera();
     const pc = new RTCPeerConnection();
     for (const track of stream.getTracks()) {
       const transceiver = pc.addTransceiver(track, { direction: 'sendonly' });
@@ -96,15 +132,14 @@ async function meet(wish) {
     const pc = new RTCPeerConnection();
     const stream = new MediaStream();
     pc.ontrack = ({ track }) => stream.addTrack(track);
-    pc.addTransceiver('audio', { direction: 'recvonly' });
-    pc.addTransceiver('video', { direction: 'recvonly' });
+    kinds.forEach((kind) => pc.addTransceiver(kind, { direction: 'recvonly' }));
     const video = document.getElementById('video');
     video.srcObject = stream;
     const location = await exchange(pc, wish.play);
     await connected(pc);
     const linked = performance.now();
     const deadline = Date.now() + START;
-    while (!wish.sound && !(video.videoWidth > 0 && video.currentTime > 0)) {
+    while (!wish.sound && kinds.includes('video') && !(video.videoWidth > 0 && video.currentTime > 0)) {
       if (Date.now() > deadline) {
         seen.play = await stats(pc, 'inbound-rtp');
         throw new Error('no picture');
@@ -125,6 +160,7 @@ async function meet(wish) {
     if (sender) seen.publish = await stats(sender.pc, 'outbound-rtp');
     if (player) {
       seen.play = await stats(player.pc, 'inbound-rtp');
+      seen.received = (seen.play.video?.framesReceived ?? 0) - (first.video?.framesReceived ?? 0);
       seen.frames = (seen.play.video?.framesDecoded ?? 0) - (first.video?.framesDecoded ?? 0);
       seen.energy = (seen.play.audio?.totalAudioEnergy ?? 0) - (first.audio?.totalAudioEnergy ?? 0);
       seen.width = player.video.videoWidth;

@@ -96,7 +96,8 @@ async def count(track, kind, wanted, seen):
         if kind == "pictures":
             seen["size"] = [frame.width, frame.height]
         else:
-            seen["loudest"] = max(seen["loudest"], abs(frame.to_ndarray()).max().item())
+            samples = memoryview(bytes(frame.planes[0])).cast("h")
+            seen["loudest"] = max(seen["loudest"], max(samples, default=0))
 
 
 async def main(wish):

@@ -18,6 +18,9 @@ pub struct MediaWriter {
     last: [Option<u32>; 3],
 }
 
+/// Tracks are apart by no more milliseconds than these; what is further before a zero has come round the 32 bits.
+const MAX_BEFORE: u32 = 10_000;
+
 impl MediaWriter {
     /// A writer at the start of a stream. `base` is the time on the stream's time line, in milliseconds, that the player
     /// sees as zero; `chunk_size` in bytes is what the player was told.
@@ -38,7 +41,8 @@ impl MediaWriter {
     /// Appends one message of `head` and `body`. `time` is in milliseconds on the stream's time line and may wrap.
     ///
     /// `true` when the bytes do not depend on the base: any writer that is [`in_step`](Self::in_step) would write the same. A
-    /// message longer than [`MAX_MESSAGE`] cannot be told on the wire and is left out.
+    /// message longer than [`MAX_MESSAGE`] cannot be told on the wire and is left out; so is what is before the zero of a player, as no time can tell it, and another
+    /// one would shift the track.
     pub fn write(&mut self, kind: MediaKind, time: u32, head: &[u8], rest: &[u8], out: &mut Vec<u8>) -> bool {
         let length = head.len() + rest.len();
         if length > MAX_MESSAGE as usize {
@@ -47,8 +51,12 @@ impl MediaWriter {
         let chunks = length / self.chunk_size as usize;
         out.reserve(length + 16 + 5 * chunks);
 
-        let last = self.last(kind).replace(time);
-        let step = last.map(|last| time.wrapping_sub(last)).filter(|&step| step < EXTENDED);
+        let step = self.last(kind).map(|last| time.wrapping_sub(last)).filter(|&step| step < EXTENDED);
+        let is_before = self.base > 0 && (1..=MAX_BEFORE).contains(&self.base.wrapping_sub(time));
+        if step.is_none() && is_before {
+            return false;
+        }
+        *self.last(kind) = Some(time);
         let format = match step {
             Some(delta) => Format::Step { delta },
             None => Format::Full { stream: self.stream, time: time.wrapping_sub(self.base) & TIME_MASK },
@@ -137,6 +145,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_before_the_zero_of_a_player_is_left_out() {
+        let mut out = Vec::new();
+        let mut writer = MediaWriter::new(128, 100);
+        assert!(!writer.write(MediaKind::Audio, 99, &[1], &[], &mut out));
+        assert_eq!(out, []);
+        assert!(!writer.write(MediaKind::Audio, 120, &[1], &[], &mut out));
+        assert_eq!(out, [6, 0, 0, 20, 0, 0, 1, 8, 1, 0, 0, 0, 1]);
+    }
+
+    #[test]
     fn too_long_a_message_is_left_out() {
         let mut out = Vec::new();
         let mut writer = MediaWriter::new(128, 0);
@@ -205,6 +223,10 @@ mod tests {
                         *writer = alone;
                     }
                     prop_assert_eq!(*writer, alone);
+                    if own.is_empty() {
+                        prop_assert!((1..=MAX_BEFORE).contains(&writer.base.wrapping_sub(time)));
+                        continue;
+                    }
                     let timestamp = time.wrapping_sub(writer.base) & TIME_MASK;
                     let want = Media { kind, timestamp, payload: payload.into() };
                     prop_assert_eq!(read(reader, &own), vec![want]);

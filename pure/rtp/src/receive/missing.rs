@@ -64,6 +64,11 @@ impl Missing {
         self.round_trip = Micros((self.round_trip.0 * 4 + measured.0) / 5);
     }
 
+    /// The smoothed round trip.
+    pub(super) fn round_trip(&self) -> Micros {
+        self.round_trip
+    }
+
     pub(super) fn due(&self) -> Option<Micros> {
         self.list.values().map(|asked| asked.due).min()
     }

@@ -22,7 +22,7 @@ use crate::{Packet, Ticks};
 pub struct ReceiverOptions {
     /// Ticks per second of its timestamps.
     pub rate: u32,
-    /// How long packets wait for one that is missing before them.
+    /// How long packets wait for one that is missing before them, at least; over long ways they wait until it can have been asked for thrice.
     pub patience: Micros,
     /// The most sequence numbers that wait; SRS keeps 1000 for video and 100 for sound.
     pub window: usize,
@@ -49,6 +49,8 @@ pub struct Receiver {
     /// Packets in the slots.
     held: usize,
     missing: Missing,
+    /// What is waited for one that is missing, by the round trip.
+    trips: Micros,
     /// The number that would confirm a jump.
     jump: Option<u16>,
     figures: Option<Figures>,
@@ -68,6 +70,11 @@ struct Figures {
     jitter: i64,
 }
 
+/// What is lost, is asked for, and is lost again takes a round trip; the pauses between grow a little.
+const TRIPS: i64 = 4;
+/// Nobody is to wait longer than this because the way is long.
+const MAX_TRIPS: Micros = Micros::from_secs(1);
+
 /// A number this far ahead is a jump and not a loss (RFC 3550 §A.1, `MAX_DROPOUT`).
 const MAX_AHEAD: u16 = 3000;
 /// A number this far behind may be an answer to a NACK; beyond it is a jump.
@@ -84,6 +91,7 @@ impl Receiver {
             slots: VecDeque::new(),
             held: 0,
             missing: Missing::default(),
+            trips: Micros::ZERO,
             jump: None,
             figures: None,
             sender: None,
@@ -213,7 +221,7 @@ impl Receiver {
     /// When the packets at the front have waited long enough.
     fn due(&self) -> Option<Micros> {
         let (arrival, _) = self.slots.iter().flatten().next()?;
-        Some(*arrival + self.options.patience)
+        Some(*arrival + self.options.patience.max(self.trips))
     }
 
     /// When [`Self::poll`] or [`Self::ask`] will have more without another packet; a time that has passed means now.
@@ -230,6 +238,7 @@ impl Receiver {
     /// A round trip to the source was measured; it paces what is asked for again.
     pub fn set_round_trip(&mut self, round_trip: Micros) {
         self.missing.set_round_trip(round_trip);
+        self.trips = Micros(self.missing.round_trip().0 * TRIPS).min(MAX_TRIPS);
     }
 
     /// A sender report of the source came at `now`. Returns its timestamp extended, to be tied to its wall time by [`crate::clock::Sync`].

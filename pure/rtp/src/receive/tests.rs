@@ -46,6 +46,23 @@ fn order_duplicates_and_patience() {
 }
 
 #[test]
+fn over_a_long_way_patience_is_longer() {
+    let mut r = Receiver::new(7, ReceiverOptions { patience: ms(400), ..Default::default() });
+    (0..50).for_each(|_| r.set_round_trip(ms(200)));
+    give(&mut r, ms(0), 1, 0);
+    give(&mut r, ms(0), 3, 0);
+    assert_eq!(take(&mut r, ms(780)), [1]);
+    assert_eq!(take(&mut r, ms(800)), [3]);
+    (0..50).for_each(|_| r.set_round_trip(ms(500)));
+    give(&mut r, ms(1000), 5, 0);
+    assert_eq!(take(&mut r, ms(1990)), []);
+    assert_eq!(take(&mut r, ms(2000)), [5], "a second is the most");
+    (0..50).for_each(|_| r.set_round_trip(ms(10)));
+    give(&mut r, ms(3000), 7, 0);
+    assert_eq!(take(&mut r, ms(3400)), [7], "near by, the least is enough");
+}
+
+#[test]
 fn asking_paces_itself_and_ends() {
     let mut r = Receiver::new(7, ReceiverOptions { patience: ms(5000), ..Default::default() });
     give(&mut r, ms(0), 1, 0);

@@ -156,6 +156,7 @@ pub static TABLE: &[Directive] = table! {
     "rtc_server.reuseport", Int, "1", Variable, No, Built, "sockets bound to the port; each core has one anyway, whatever is written";
     "rtc_server.merge_nalus", On, "off", Variable, Live, MERGED, "join NAL units to one packet from RTMP to WebRTC";
     "rtc_server.dir", Any, "", None, No, NoEffect, "accepted by SRS, never read", like "./objs";
+    "rtc_server.ice_server", Lines, "", None, Live, Built, "STUN or TURN server that WHIP and WHEP clients are told of (`Link`): `stun:host:port`, or `turn:host:port` with user name and credential; repeatable", like "stun:stun.example.com:3478";
     "rtc_server.tcp", Block, "", None, Push, Built, "WebRTC over TCP";
     "rtc_server.tcp.enabled", On, "off", Variable, Push, Built, "listen on TCP";
     "rtc_server.tcp.listen", Int, "8000", Variable, Push, Built, "TCP port of the media";

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Block, Reader};
-use crate::config::{DtlsRole, IpFamily, Rtc, RtcProtocol, RtcServer};
+use super::{Block, Reader, row};
+use crate::config::value::Value;
+use crate::config::{DtlsRole, IceServer, IpFamily, Rtc, RtcProtocol, RtcServer};
 
 /// Bit rates that sound can have, in bit/s.
 const BITRATES: std::ops::RangeInclusive<i64> = 8_000..=320_000;
@@ -35,6 +36,7 @@ impl<'a> Reader<'a> {
             keep_api_domain: self.switch(block, "keep_api_domain"),
             ecdsa: self.switch(block, "ecdsa"),
             encrypt: self.switch(block, "encrypt"),
+            ice_servers: self.ice_servers(block),
             black_hole: self.black_hole(block.inner("black_hole")),
         })
     }
@@ -119,6 +121,22 @@ impl<'a> Reader<'a> {
         text
     }
 
+    fn ice_servers(&mut self, block: Block<'a>) -> Vec<IceServer> {
+        let mut servers = Vec::new();
+        for value in Value::each(row(block.path, "ice_server"), block.nodes) {
+            match ice_server(&value.words) {
+                Some(server) => servers.push(server),
+                None => {
+                    let problem = value.problem(self.files, 0, "this is no server of STUN or TURN");
+                    let help =
+                        "write `stun:host:port`, or `turn:host:port` with a user name and a credential";
+                    self.problems.push(problem.help(help));
+                }
+            }
+        }
+        servers
+    }
+
     fn black_hole(&mut self, block: Block<'a>) -> Option<std::net::SocketAddr> {
         if !self.switch(block, "enabled") {
             return None;
@@ -180,4 +198,28 @@ impl<'a> Reader<'a> {
         }
         Duration::from_secs_f64(time)
     }
+}
+
+/// A server as it is written: its URL, and a user name and a credential, without which TURN serves nobody.
+fn ice_server(words: &[&str]) -> Option<IceServer> {
+    let (url, login) = match words {
+        [url] => (url, None),
+        [url, name, credential] => (url, Some((name, credential))),
+        _ => return None,
+    };
+    let (scheme, host) = url.split_once(':')?;
+    let fits = match scheme {
+        "stun" | "stuns" => true,
+        "turn" | "turns" => login.is_some(),
+        _ => false,
+    };
+    // They stand in a header.
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic());
+    let quotable = |text: &&str| text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
+    let sound = plain(url) && !host.is_empty() && !host.contains(['<', '>', '"']);
+    let login_is_sound = login.is_none_or(|(name, credential)| quotable(name) && quotable(credential));
+    (fits && sound && login_is_sound).then(|| IceServer {
+        url: (*url).to_owned(),
+        login: login.map(|(name, credential)| ((*name).to_owned(), (*credential).to_owned())),
+    })
 }

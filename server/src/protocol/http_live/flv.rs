@@ -71,9 +71,15 @@ impl Wire {
     }
 }
 
-/// FLV times are 32 bits, of which players trust 31.
+/// Tracks are apart by no more milliseconds than these; what is further before a zero has come round the 32 bits.
+const MAX_BEFORE: u32 = 10_000;
+
+/// FLV times are 32 bits, of which players trust 31. What is before a player's zero, because the tracks are a little apart, is told as zero.
 fn told(time: u32, base: u32) -> u32 {
-    time.wrapping_sub(base) & 0x7fff_ffff
+    match base.wrapping_sub(time) {
+        1..=MAX_BEFORE if base > 0 => 0,
+        _ => time.wrapping_sub(base) & 0x7fff_ffff,
+    }
 }
 
 impl net::Wire for Wire {

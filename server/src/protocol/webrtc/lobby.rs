@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use rtc::ice::Credentials;
 use rtc::sdp::Section;
 
+use super::agreements::Agreement;
 use crate::gate::{Playing, Publishing};
 use crate::session::Session;
 
@@ -44,6 +45,8 @@ pub enum Role {
     },
     /// It sends one.
     Publisher {
+        /// What players are told of it, for as long as it is there.
+        agreement: Agreement,
         /// Its right to.
         publishing: Box<Publishing>,
         /// What the answer agreed upon.

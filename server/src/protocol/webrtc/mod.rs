@@ -2,6 +2,7 @@
 //!
 //! A session belongs to the core that gets its first connectivity check. What other cores get of it, they hand over.
 
+pub mod agreements;
 mod audience;
 mod candidates;
 pub mod floor;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
+use agreements::Agreements;
 pub use candidates::Ports;
 pub use floor::{Floor, Message};
 use lobby::{Lobby, NoRestart, Restart};
@@ -30,6 +32,8 @@ use crate::log;
 pub struct Service {
     /// Sessions by name.
     pub lobby: Arc<Lobby>,
+    /// What publishers are about to send.
+    pub agreements: Arc<Agreements>,
     /// How a core is told something, by its index.
     inboxes: Vec<mpsc::Sender<Message>>,
     /// What is left undone under overload.
@@ -47,7 +51,7 @@ impl Service {
         black_hole: Option<SocketAddr>,
     ) -> (Self, Vec<mpsc::Receiver<Message>>) {
         let (inboxes, receivers) = (0..cores).map(|_| mpsc::channel(floor::INBOX)).unzip();
-        (Self { lobby, inboxes, breaker, black_hole }, receivers)
+        (Self { lobby, agreements: Arc::default(), inboxes, breaker, black_hole }, receivers)
     }
 
     /// Tells a core something. One that does not keep up misses it, as on a network; then this is `false`.

@@ -138,8 +138,8 @@ impl Peer {
         let ufrag = options.ice.local.ufrag.clone();
         let part = match role {
             Role::Player { playing, sections } => Part::Player(Player::new(*playing, &sections)),
-            Role::Publisher { publishing, sections } => {
-                Part::Publisher(Box::new(Publisher::new(*publishing, sections)))
+            Role::Publisher { agreement, publishing, sections } => {
+                Part::Publisher(Box::new(Publisher::new(agreement, *publishing, sections)))
             }
         };
         let mut rtc = rtc::Session::new(now, options);
@@ -282,6 +282,10 @@ impl State {
                         rtc::Error::Closed => info!("the session has ended"),
                         rtc::Error::ClosedByPeer => info!("the session has ended: the peer left"),
                         error => warn!("the session has ended: {error}, peer={}", at.peer.session.peer),
+                    }
+                    let refused = self.transport.rtc.refused();
+                    if !refused.is_nothing() {
+                        info!("refused meanwhile: {refused}, peer={}", at.peer.session.peer);
                     }
                     return true;
                 }

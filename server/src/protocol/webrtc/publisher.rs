@@ -14,6 +14,7 @@ use rtp::sdp::TRANSPORT_CC;
 use rtp::unpack::{Encoding, Received, Unpacked, Unpacker};
 use rtp::{Gather, Packet};
 
+use super::agreements::Agreement;
 use super::peer::{At, Transport};
 use crate::breaker::Level;
 use crate::config::Vhost;
@@ -35,6 +36,8 @@ const OURS: u32 = 1;
 
 /// See the module.
 pub struct Publisher {
+    /// Goes before the stream is free for another publisher.
+    _agreement: Agreement,
     publishing: Publishing,
     vhost: Arc<Vhost>,
     settings: Settings,
@@ -78,12 +81,13 @@ struct Source {
 
 impl Publisher {
     /// A publisher of what `sections` agree upon.
-    pub fn new(mut publishing: Publishing, sections: Vec<Section>) -> Self {
+    pub fn new(agreement: Agreement, mut publishing: Publishing, sections: Vec<Section>) -> Self {
         let bell = Arc::new(AtomicBool::new(true));
         publishing.feed_natively::<rtp::Mux>();
         let ring = bell.clone();
         publishing.on_want(Arc::new(move || ring.store(true, Ordering::Relaxed)));
         Self {
+            _agreement: agreement,
             vhost: publishing.vhost().clone(),
             settings: publishing.settings().clone(),
             publishing,

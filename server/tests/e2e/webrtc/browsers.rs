@@ -86,6 +86,36 @@ fn browsers_meet(server: &Server, protocol: &str) {
     assert_eq!(seen["deleted"], json!([200, 200]), "{seen}");
 }
 
+/// What one browser sends in a codec, another one gets in it, untouched.
+#[test]
+fn other_codecs_pass_through() {
+    for codec in ["video/VP8", "video/VP9", "video/AV1"] {
+        let server = server();
+        let (publish, play) = (endpoint(&server, "whip", "talk"), endpoint(&server, "whep", "talk"));
+        let seen = meet(&json!({ "publish": publish, "play": play, "codec": codec, "seconds": 3 }));
+        assert_eq!(
+            [&seen["publish"]["video"]["codec"], &seen["play"]["video"]["codec"]],
+            [codec; 2],
+            "{seen}"
+        );
+        assert!(seen["frames"].as_u64() > Some(25) && seen["energy"].as_f64() > Some(0.0), "{codec}: {seen}");
+    }
+}
+
+#[test]
+fn pictures_or_sound_alone() {
+    let server = server();
+    for only in ["audio", "video"] {
+        let (publish, play) = (endpoint(&server, "whip", only), endpoint(&server, "whep", only));
+        let seen = meet(&json!({ "publish": publish, "play": play, "only": only, "seconds": 3 }));
+        let (frames, energy) = (seen["frames"].as_u64(), seen["energy"].as_f64());
+        match only {
+            "audio" => assert!(frames == Some(0) && energy > Some(0.0), "{seen}"),
+            _ => assert!(frames > Some(25) && energy == Some(0.0), "{seen}"),
+        }
+    }
+}
+
 /// Sound is cheap, and what people miss first.
 #[test]
 fn an_overloaded_server_sends_sound_only() {

@@ -1,5 +1,5 @@
-//! What the peers here publish: the pictures of a clip for ever, each of them with its number in it, and a tone in Opus. Who gets it can
-//! tell which pictures came, and that they are what was sent.
+//! What the peers here publish: the pictures of a clip for ever, each of them with its number in it, and in Opus a beep at each
+//! full second. Who gets it can tell which pictures came, and that they are what was sent.
 
 use std::sync::OnceLock;
 
@@ -88,11 +88,12 @@ impl Footage {
     }
 }
 
-/// A second of 440 Hz.
+/// A second that begins with a fifth of 440 Hz.
 fn tone() -> Vec<Vec<u8>> {
-    const HZ: f32 = 48_000.0;
+    const HZ: usize = 48_000;
     let mut encoder = opus::Encoder::new(48_000, opus::Channels::Stereo, opus::Application::Audio).unwrap();
-    let sample = |n: usize| (n as f32 / HZ * 440.0 * std::f32::consts::TAU).sin() * 0.3;
+    let wave = |n: usize| (n as f32 / HZ as f32 * 440.0 * std::f32::consts::TAU).sin() * 0.3;
+    let sample = |n: usize| if n < HZ / 5 { wave(n) } else { 0.0 };
     let frame = |n: usize| (n * 960..(n + 1) * 960).flat_map(|n| [sample(n); 2]).collect::<Vec<f32>>();
     (0..SOUND_RATE as usize).map(|n| encoder.encode_vec_float(&frame(n), 1000).unwrap()).collect()
 }

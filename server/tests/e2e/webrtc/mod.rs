@@ -1,12 +1,17 @@
 //! WebRTC end to end, with peers that we did not write.
 
+mod bridges;
 mod browsers;
 mod footage;
+mod independents;
 mod networks;
 mod pages;
 mod peer;
+mod refusals;
 mod relay;
 mod rooms;
+mod sync;
+mod tcp;
 
 use std::path::Path;
 use std::process::Command;
@@ -58,9 +63,13 @@ fn browse(script: &str, wish: &Value) -> Value {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     let mut command = Command::new("node");
     command.current_dir(directory).args([script, &wish.to_string()]);
-    let mut page = Running::start(&format!("node {script}"), &mut command);
-    page.succeed(Duration::from_secs(180));
-    let line = page.out.all().pop().unwrap_or_default();
+    seen(Running::start(&format!("node {script}"), &mut command))
+}
+
+/// What a peer has seen, which it says in one line of JSON before it ends; without errors.
+fn seen(mut peer: Running) -> Value {
+    peer.succeed(Duration::from_secs(180));
+    let line = peer.out.all().pop().unwrap_or_default();
     let seen: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"));
     assert_eq!(seen["errors"], json!([]), "{seen}");
     seen

@@ -1,6 +1,6 @@
 //! Bad networks, with peers that we did not write: loss and delay, addresses that change, publishers and players who vanish, noise.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use rtc::stun::{Class, Writer};
@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::harness::{SOON, Server, until};
 
 /// From here to the other side of a country, with a little wireless in between.
-const POOR: Weather = Weather { loss: 0.05, delay: Duration::from_millis(50) };
+const POOR: Weather = Weather { loss: 0.05, delay: Duration::from_millis(50), twice: false, spoilt: false };
 
 /// What is hardly to be called a network.
 const AWFUL: Weather = Weather { loss: 0.2, ..POOR };
@@ -87,6 +87,19 @@ fn browsers_meet_in_spite_of_loss() {
     assert!(video["retransmittedPacketsSent"].as_u64() > Some(0), "{video}");
 }
 
+/// Every fifth packet is lost on the way to the server and every fifth on the way to the player, and each is 100 ms on its way: much is missing, but
+/// pictures and sound go on.
+#[test]
+fn browsers_meet_in_spite_of_awful_loss() {
+    let (server, port) = server_by_eip("");
+    let relay = Relay::new(port, AWFUL, 8);
+    let of = |what| format!("{}&eip={}", endpoint(&server, what, "talk"), relay.address);
+    let seen = meet(&json!({ "publish": of("whip"), "play": of("whep"), "seconds": 10 }));
+    assert!(relay.lost() > 100, "{seen}");
+    assert!(seen["frames"].as_u64() > Some(20), "{seen}");
+    assert!(seen["energy"].as_f64() > Some(0.0), "no sound is heard: {seen}");
+}
+
 /// The numbers of the next pictures over RTMP.
 #[track_caller]
 fn rtmp_pictures(player: &mut Client, count: usize) -> Vec<u32> {
@@ -110,6 +123,24 @@ fn rtmp_players_miss_nothing_that_webrtc_loses() {
     let numbers = rtmp_pictures(&mut player, 150);
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
     assert!(relay.lost() > 10 && publisher.seen().again > 0, "{}", relay.lost());
+}
+
+#[test]
+fn over_ipv6() {
+    if UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        eprintln!("skipped: there is no IPv6 here");
+        return;
+    }
+    let (server, port) = server_by_eip("");
+    let [publisher, player] = [(); 2].map(|()| {
+        let call = Call::new(&server, "a").from(Ipv6Addr::LOCALHOST.into());
+        call.via((Ipv6Addr::LOCALHOST, port).into())
+    });
+    let publisher = publisher.publish().connected();
+    let player = player.play();
+    let seen = player.until("pictures", |seen| seen.pictures.len() > 25);
+    assert_eq!(seen.share(), 1.0);
+    server.logged(&[&format!("connected over Udp, peer={}", publisher.local)]);
 }
 
 #[test]

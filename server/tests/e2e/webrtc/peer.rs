@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -21,6 +21,9 @@ use super::footage::{Footage, RATE, SOUND_RATE, annex_b};
 use crate::harness::{SOON, Server, until};
 use crate::http::{self, Reply};
 
+/// The clocks of sound and pictures have nothing to do with each other; only reports bring them together.
+const SOUND_START: u64 = 7_777_777;
+
 /// A keyframe is asked for again after this.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -30,7 +33,13 @@ pub struct Call<'a> {
     stream: &'a str,
     more: String,
     checks: Duration,
+    ours: IpAddr,
+    offer: Edit,
+    answer: Edit,
 }
+
+/// What becomes of a description on its way.
+type Edit = fn(&str) -> String;
 
 /// What a peer has seen. Packets of sound count with those of pictures, those sent again do not.
 #[derive(Clone, Debug, Default)]
@@ -82,7 +91,8 @@ impl<'a> Call<'a> {
     /// A call for a stream, straight to the server.
     pub fn new(server: &Server, stream: &'a str) -> Self {
         let (more, checks) = (String::new(), Duration::from_secs(3));
-        Self { at: server.api, stream, more, checks }
+        let ours = Ipv4Addr::LOCALHOST.into();
+        Self { at: server.api, stream, more, checks, ours, offer: str::to_owned, answer: str::to_owned }
     }
 
     /// Media goes by this address.
@@ -94,6 +104,24 @@ impl<'a> Call<'a> {
     /// Connectivity is checked this often.
     pub fn checked(mut self, every: Duration) -> Self {
         self.checks = every;
+        self
+    }
+
+    /// Media comes and goes by this address of ours.
+    pub fn from(mut self, ours: IpAddr) -> Self {
+        self.ours = ours;
+        self
+    }
+
+    /// The server gets another offer than that of the peer.
+    pub fn offering(mut self, edit: Edit) -> Self {
+        self.offer = edit;
+        self
+    }
+
+    /// The peer gets another answer than that of the server.
+    pub fn answered(mut self, edit: Edit) -> Self {
+        self.answer = edit;
         self
     }
 
@@ -114,7 +142,7 @@ impl<'a> Call<'a> {
         let mut config = RtcConfig::new().clear_codecs().enable_opus(true, false).enable_h264(true);
         config.set_max_stun_rto(self.checks);
         let mut rtc = config.enable_raw_packets(true).build(Instant::now());
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let socket = UdpSocket::bind((self.ours, 0)).unwrap();
         let local = socket.local_addr().unwrap();
         rtc.add_local_candidate(Candidate::host(local, "udp").unwrap());
         let direction = if publishes { Direction::SendOnly } else { Direction::RecvOnly };
@@ -122,7 +150,7 @@ impl<'a> Call<'a> {
         let mut add = |kind| changes.add_media(kind, direction, None, None, None);
         let (sound, pictures) = (add(MediaKind::Audio), add(MediaKind::Video));
         let (offer, pending) = changes.apply().unwrap();
-        let offer = offer.to_sdp_string();
+        let offer = (self.offer)(&offer.to_sdp_string());
         let what = if publishes { "whip" } else { "whep" };
         let path = format!("/rtc/v1/{what}/?app=live&stream={}{}", self.stream, self.more);
         let reply = http::post(self.at, &path, "application/sdp", offer.as_bytes()).unwrap();
@@ -130,7 +158,7 @@ impl<'a> Call<'a> {
             return Err(Box::new(reply));
         }
         let location = reply.header("location").expect("no location").to_owned();
-        let answer = String::from_utf8(reply.body).unwrap();
+        let answer = (self.answer)(std::str::from_utf8(&reply.body).unwrap());
         rtc.sdp_api().accept_answer(pending, SdpAnswer::from_sdp_string(&answer).unwrap()).unwrap();
         let (seen, killed) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
         let camera = publishes.then_some(Camera { sound, pictures, start: None, place: 0, sent: (0, 0) });
@@ -341,7 +369,8 @@ impl Camera {
         let start = *self.start.get_or_insert_with(Instant::now);
         let footage = Footage::get();
         while start.elapsed() >= Duration::from_secs(1) * self.sent.0 / SOUND_RATE {
-            let time = MediaTime::new(u64::from(self.sent.0) * 960, Frequency::FORTY_EIGHT_KHZ);
+            let ticks = SOUND_START + u64::from(self.sent.0) * 960;
+            let time = MediaTime::new(ticks, Frequency::FORTY_EIGHT_KHZ);
             write(rtc, self.sound, Codec::Opus, time, footage.sound(self.sent.0 as usize).to_vec());
             self.sent.0 += 1;
             seen.lock().unwrap().sounds += 1;

@@ -16,6 +16,10 @@ pub struct Weather {
     pub loss: f64,
     /// How long they are on their way.
     pub delay: Duration,
+    /// All of them arrive twice.
+    pub twice: bool,
+    /// Those of DTLS arrive as noise that begins as they did.
+    pub spoilt: bool,
 }
 
 /// See the module. Ends when it is dropped.
@@ -89,6 +93,13 @@ impl Relay {
         }
     }
 
+    /// The server gets this as if each client had sent it.
+    pub fn inject(&self, datagram: &[u8]) {
+        for link in &self.lock().links {
+            let _ = link.up.send(datagram);
+        }
+    }
+
     /// How many datagrams were lost.
     pub fn lost(&self) -> u32 {
         self.lock().lost
@@ -152,8 +163,13 @@ impl State {
             self.lost += 1;
             return;
         }
-        let due = Instant::now() + self.weather.delay;
-        self.on_the_way.push_back(Parcel { due, socket, to, data: data.to_vec() });
+        let (due, mut data) = (Instant::now() + self.weather.delay, data.to_vec());
+        if let (true, [20..=63, noise @ ..]) = (self.weather.spoilt, &mut data[..]) {
+            self.chance.fill(noise);
+        }
+        for _ in 0..=u8::from(self.weather.twice) {
+            self.on_the_way.push_back(Parcel { due, socket: socket.clone(), to, data: data.clone() });
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware;
 use axum::routing::any;
 use hub::{Broadcast, StreamKey};
 use media::Micros;
@@ -74,7 +75,8 @@ pub fn router(service: Service) -> Router {
             .route(&format!("/rtc/v1/whip-play{end}"), any(whip::whep))
             .route(&format!("/rtc/v1/whep{end}"), any(whip::whep));
     }
-    finish(routes.with_state(service), &config)
+    let told = middleware::from_fn_with_state(service.clone(), whip::options);
+    finish(routes.with_state(service), &config).layer(told)
 }
 
 /// Why there is no answer.
@@ -137,9 +139,11 @@ impl Service {
             Purpose::Play => {
                 self.check_bridge(wish, &vhost)?;
                 let playing = Box::new(self.gate.play(ask).await?);
+                let broadcast = &playing.broadcast;
+                let agreed = |kind| self.rtc.agreements.codec(broadcast.key(), kind);
                 let terms = Terms {
-                    audio: played_audio(&playing.broadcast),
-                    video: vec![played_video(&playing.broadcast, wish.codec).into()],
+                    audio: played_audio(broadcast, agreed("audio")),
+                    video: vec![played_video(broadcast, agreed("video"), wish.codec)],
                     ..terms
                 };
                 let answer = offer.answer(&terms).map_err(Refusal::bad)?;
@@ -151,7 +155,8 @@ impl Service {
                 let answer = offer.answer(&terms).map_err(Refusal::bad)?;
                 let publishing = Box::new(self.gate.publish(ask).await?);
                 let (sections, key) = (answer.sections.clone(), publishing.broadcast().key().clone());
-                (answer, Role::Publisher { publishing, sections }, key)
+                let agreement = self.rtc.agreements.keep(&key, &sections);
+                (answer, Role::Publisher { agreement, publishing, sections }, key)
             }
         };
         let Answer { description, role: dtls_role, .. } = answer;
@@ -249,30 +254,33 @@ fn sources(vhost: &Vhost) -> Vec<Outgoing> {
     vec![outgoing("audio", ssrc, None), outgoing("video", ssrc + 1, again)]
 }
 
-/// The sound of a stream in the words of SDP. Whatever is neither Opus nor G.711 is made into Opus.
-fn played_audio(broadcast: &Broadcast) -> Vec<String> {
+/// The sound of a stream in the words of SDP; before it comes, what its publisher has agreed to. Whatever is neither Opus nor G.711 is made
+/// into Opus.
+fn played_audio(broadcast: &Broadcast, agreed: Option<String>) -> Vec<String> {
     let tracks = broadcast.tracks();
     let audio = tracks.audio().filter(|_| broadcast.is_live());
     let own = match audio.map(|track| &track.codec) {
-        Some(Codec::G711 { mu_law: true }) => Some("PCMU"),
-        Some(Codec::G711 { mu_law: false }) => Some("PCMA"),
-        _ => None,
+        Some(Codec::G711 { mu_law: true }) => Some("PCMU".to_owned()),
+        Some(Codec::G711 { mu_law: false }) => Some("PCMA".to_owned()),
+        Some(_) => None,
+        None => agreed,
     };
-    own.into_iter().chain(["opus"]).map(str::to_owned).collect()
+    own.into_iter().chain(["opus".to_owned()]).collect()
 }
 
-/// The pictures of a stream in the words of SDP; before they come, what the player expects.
-fn played_video(broadcast: &Broadcast, expected: Option<&'static str>) -> &'static str {
+/// The pictures of a stream in the words of SDP; before they come, what their publisher has agreed to, or what the player expects.
+fn played_video(broadcast: &Broadcast, agreed: Option<String>, expected: Option<&'static str>) -> String {
     let tracks = broadcast.tracks();
     let video = tracks.video().filter(|_| broadcast.is_live());
-    match video.map(|track| &track.codec) {
+    let own = match video.map(|track| &track.codec) {
         Some(Codec::H264(_)) => "H264",
         Some(Codec::H265(_)) => "H265",
         Some(Codec::Av1(_)) => "AV1",
         Some(Codec::Vp9(_)) => "VP9",
         Some(Codec::Vp8) => "VP8",
-        _ => expected.unwrap_or("H264"),
-    }
+        _ => return agreed.unwrap_or_else(|| expected.unwrap_or("H264").to_owned()),
+    };
+    own.to_owned()
 }
 
 /// What a body says, if it is not too long.

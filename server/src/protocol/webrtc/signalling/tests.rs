@@ -275,8 +275,11 @@ async fn methods_and_types() {
         ("publish", "POST, OPTIONS"),
     ] {
         let uri = format!("/rtc/v1/{path}");
+        for method in ["GET", "HEAD", "PUT"] {
+            let answer = server.send(method, &uri, &[("origin", "http://a")], "").await;
+            assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{method} {path}");
+        }
         let answer = server.send("GET", &uri, &[("origin", "http://a")], "").await;
-        assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{path}");
         assert_eq!(answer.header("access-control-expose-headers"), "*");
         let answer = server.send("OPTIONS", &uri, &[("origin", "http://a")], "").await;
         assert_eq!((answer.status, answer.header("access-control-allow-methods")), (200, "*"));
@@ -291,6 +294,40 @@ async fn methods_and_types() {
         let answer = server.send("POST", "/rtc/v1/whip-play/", &headers, &offer("recvonly")).await;
         assert_eq!(answer.status, status, "{kind:?}");
     }
+}
+
+#[tokio::test]
+async fn servers_of_ice_are_told() {
+    let server = Server::new(
+        "rtc_server { enabled on; ice_server stun:a.com:3478; ice_server turn:b.com me 'my \"own\"'; } \
+         http_server { enabled on; listen 8080; crossdomain off; } vhost __defaultVhost__ { rtc { enabled on; } }",
+    );
+    let links = [
+        "<stun:a.com:3478>; rel=\"ice-server\"",
+        "<turn:b.com>; rel=\"ice-server\"; username=\"me\"; credential=\"my \\\"own\\\"\"; credential-type=\"password\"",
+    ];
+    let told = |answer: &Answer| {
+        let all = answer.headers.get_all("link").iter();
+        all.map(|link| link.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for path in ["whip", "whep/", "whip-play/"] {
+        let answer = server.send("OPTIONS", &format!("/rtc/v1/{path}"), &[], "").await;
+        assert_eq!((answer.status, answer.header("accept-post")), (200, "application/sdp"), "{path}");
+        assert_eq!(
+            (told(&answer), answer.header("allow")),
+            (links.map(String::from).to_vec(), "POST, PATCH, DELETE, OPTIONS")
+        );
+    }
+    let answer = server.post("/rtc/v1/whep/", &offer("recvonly")).await;
+    assert_eq!((answer.status, told(&answer)), (201, links.map(String::from).to_vec()));
+    let answer = Server::new(ON).post("/rtc/v1/whep/", &offer("recvonly")).await;
+    assert_eq!((answer.status, told(&answer)), (201, vec![]));
+    let answer = server.send("OPTIONS", "/rtc/v1/play/", &[], "").await;
+    assert_eq!(
+        (answer.status, answer.header("accept-post")),
+        (405, ""),
+        "as everywhere without `crossdomain`"
+    );
 }
 
 #[tokio::test]
@@ -364,6 +401,18 @@ async fn the_live_stream_decides_on_the_codec() {
     let answer =
         server.post("/rtc/v1/whep/?app=live&stream=s&vhost=bridge&codec=av1", &offer("recvonly")).await;
     assert_eq!(video(&answer.body), "VP8");
+}
+
+/// Before the first packet of a publisher, its players are answered with what it has agreed to.
+#[tokio::test]
+async fn what_is_agreed_is_what_comes() {
+    let server = Server::new(ON);
+    let publisher = server.post("/rtc/v1/whip/?codec=vp9&stream=s", &offer("sendonly")).await;
+    assert_eq!(video(&publisher.body), "VP9");
+    let player = async || server.post("/rtc/v1/whep/?stream=s&codec=h264", &offer("recvonly")).await;
+    assert_eq!(video(&player().await.body), "VP9");
+    assert_eq!(server.send("DELETE", publisher.header("location"), &[], "").await.status, 200);
+    assert_eq!(video(&player().await.body), "H264", "it is gone");
 }
 
 #[tokio::test]

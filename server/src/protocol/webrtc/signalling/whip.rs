@@ -3,7 +3,9 @@
 //! Our answer has all candidates, and we send no checks, so that the candidates of a PATCH change nothing; one with other credentials starts ICE again.
 
 use axum::extract::{Request, State};
+use axum::http::header::HeaderValue;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rtc::ice::{self, Credentials};
@@ -21,7 +23,10 @@ use crate::session::Cid;
 
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+const METHODS: &str = "POST, PATCH, DELETE, OPTIONS";
+const ENDPOINTS: [&str; 3] = ["/rtc/v1/whip", "/rtc/v1/whip-play", "/rtc/v1/whep"];
 
 /// What stands in the query of a `Location` as it is.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
@@ -36,6 +41,23 @@ pub(super) async fn whip(State(service): State<Service>, request: Request) -> Re
 /// `/rtc/v1/whep/` and `/rtc/v1/whip-play/`
 pub(super) async fn whep(State(service): State<Service>, request: Request) -> Response {
     serve(service, request, Purpose::Play).await
+}
+
+/// What `OPTIONS` of an endpoint tells beside the headers of CORS: what may be sent there, and which servers of ICE there are, so that clients know them
+/// before their offer (RFC 9725 §4.2, §4.6).
+pub(super) async fn options(State(service): State<Service>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let asks =
+        request.method() == Method::OPTIONS && ENDPOINTS.contains(&path.strip_suffix('/').unwrap_or(path));
+    let mut response = next.run(request).await;
+    if asks {
+        *response.status_mut() = StatusCode::OK;
+        let headers = response.headers_mut();
+        headers.insert(ACCEPT_POST, HeaderValue::from_static(SDP));
+        headers.insert(header::ALLOW, HeaderValue::from_static(METHODS));
+        service.link_ice_servers(headers);
+    }
+    response
 }
 
 async fn serve(service: Service, request: Request, purpose: Purpose) -> Response {
@@ -53,8 +75,7 @@ async fn serve(service: Service, request: Request, purpose: Purpose) -> Response
         tell(&span, &refusal, peer);
         let mut response = (refusal.status, refusal.reason).into_response();
         if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
-            let allowed = header::HeaderValue::from_static("POST, PATCH, DELETE, OPTIONS");
-            response.headers_mut().insert(header::ALLOW, allowed);
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
         }
         response
     })
@@ -74,7 +95,22 @@ impl Service {
             (header::ETAG, etag(&known)),
             (ACCEPT_PATCH, FRAGMENT.to_owned()),
         ];
-        Ok((StatusCode::CREATED, headers, answer).into_response())
+        let mut response = (StatusCode::CREATED, headers, answer).into_response();
+        self.link_ice_servers(response.headers_mut());
+        Ok(response)
+    }
+
+    /// A `Link` for each of `ice_server` (RFC 9725 §4.6).
+    fn link_ice_servers(&self, headers: &mut HeaderMap) {
+        let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        for server in self.config.rtc_server.iter().flat_map(|server| &server.ice_servers) {
+            let login = server.login.as_ref().map_or_else(String::new, |(name, credential)| {
+                let (name, credential) = (quoted(name), quoted(credential));
+                format!("; username={name}; credential={credential}; credential-type=\"password\"")
+            });
+            let link = format!("<{}>; rel=\"ice-server\"{login}", server.url);
+            headers.extend(HeaderValue::try_from(link).ok().map(|link| (header::LINK, link)));
+        }
     }
 
     /// Ends a session; one that is over already is none the less.
