@@ -21,6 +21,7 @@ use crate::file_watch;
 use crate::gate::Gate;
 use crate::log;
 use crate::media_port::MediaPort;
+use crate::metrics;
 use crate::net::conn::Stream;
 use crate::net::listen::{Pass, accept};
 use crate::net::{Conn, Core, Cores, Door, limits, tls};
@@ -125,14 +126,28 @@ impl App {
         let service =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
         let (reloads, asks) = Reloads::new();
+        let (samples, breaker) = (Arc::<api::Samples>::default(), Arc::<Breaker>::default());
+        let door = Door::new(config.max_connections as usize);
+        let metrics = Arc::new(metrics::Sources {
+            roll: roll.clone(),
+            gate: gate.clone(),
+            identity: identity.clone(),
+            samples: samples.clone(),
+            door: door.clone(),
+            loads: Default::default(),
+            breaker: breaker.clone(),
+            hls: hls.figures(),
+            log: log.meter(),
+        });
         let lasting = Lasting {
             gate: gate.clone(),
             roll: roll.clone(),
             identity: identity.clone(),
-            samples: Arc::default(),
+            samples,
             hls: hls.service(gate.clone()),
             rooms: Rooms::default(),
             reloads,
+            metrics: metrics.clone(),
         };
         service.spawn(api::run_samplers(gate.clone(), roll.clone(), lasting.samples.clone()));
         let rules = gate.clone();
@@ -144,11 +159,9 @@ impl App {
         let heritage = heritage.as_mut().map_err(|e| system(&format!("the process before this one: {e}")))?;
         let mut ports = Ports::default();
         let way = ports.prepare(&config, count, heritage).map_err(|e| bind(&e))?;
-        let breaker = Arc::new(Breaker::default());
         let udp = std::mem::take(&mut heritage.udp);
         let media = config.rtc_server.as_ref().map(|server| MediaPort::open(server, count, &breaker, udp));
         let (media, parts) = media.transpose().map_err(|e| bind(&e))?.unzip();
-        let door = Door::new(config.max_connections as usize);
         let current = Current::new(Services::new(&config, &lasting, media.as_ref()));
 
         let (orders, inboxes): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(ORDERS)).unzip();
@@ -172,6 +185,7 @@ impl App {
         let (services, hall) = (current.clone(), door.clone());
         let serve = move |core, inbox| Hall::new(core, services.clone(), hall.clone()).serve(inbox);
         let cores = Cores::start(inboxes, serve).map_err(|e| system(&e))?;
+        metrics.watch(cores.loads());
         let (loads, rules, watched) = (cores.loads(), gate.clone(), breaker.clone());
         service.spawn(async move { watched.watch(|| rules.config().breaker.clone(), loads).await });
 
@@ -386,6 +400,10 @@ impl Hall {
             Serves::Api => {
                 let api = move || services.now().api.clone();
                 Box::pin(http_live::serve(core, api, conn, pass, closing)).await;
+            }
+            Serves::Exporter => {
+                let exporter = move || services.now().exporter.clone();
+                Box::pin(http_live::serve(core, exporter, conn, pass, closing)).await;
             }
             Serves::Rtc => {}
         }

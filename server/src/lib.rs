@@ -15,6 +15,7 @@ mod gate;
 mod http;
 mod log;
 mod media_port;
+mod metrics;
 mod naming;
 mod net;
 mod ports;

@@ -23,6 +23,8 @@ pub enum Serves {
     Http,
     /// The API.
     Api,
+    /// Metrics.
+    Exporter,
     /// WebRTC over TCP.
     Rtc,
 }
@@ -169,6 +171,8 @@ fn duties(config: &Config) -> io::Result<Vec<(Endpoint, Duty)>> {
     plan.want(&config.listen, "RTMP", Serves::Rtmp, None)?;
     plan.want(http.map_or(&[], |http| &http.listen), "HTTP-Server", Serves::Http, None)?;
     plan.want(api.map_or(&[], |api| &api.listen), "HTTP-API", Serves::Api, None)?;
+    let exporter = config.exporter.as_ref();
+    plan.want(exporter.map_or(&[], |e| &e.listen), "Exporter-Server", Serves::Exporter, None)?;
     let secure = [
         (config.rtmps.as_ref(), "RTMPS", Serves::Rtmp),
         (http.and_then(|http| http.https.as_ref()), "HTTPS-Server", Serves::Http),

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::gate::Gate;
 use crate::http::{self, Files};
 use crate::media_port::MediaPort;
+use crate::metrics;
 use crate::process::Identity;
 use crate::protocol::{hls, http_live, rtmp, webrtc};
 use crate::reload::Reloads;
@@ -34,6 +35,8 @@ pub struct Lasting {
     pub rooms: Rooms,
     /// How a reload is asked for.
     pub reloads: Reloads,
+    /// What metrics are made of.
+    pub metrics: Arc<metrics::Sources>,
 }
 
 /// What serves connections, by protocol.
@@ -44,6 +47,8 @@ pub struct Services {
     pub http: Arc<http_live::Service>,
     /// The API's port.
     pub api: Arc<http_live::Service>,
+    /// The exporter's port.
+    pub exporter: Arc<http_live::Service>,
     /// The port of HTTP to which WebRTC over TCP may come, too.
     pub rtc_tcp: Option<u16>,
 }
@@ -72,7 +77,7 @@ impl Current {
 impl Services {
     /// What serves by this configuration; media of WebRTC goes by `media`.
     pub fn new(config: &Arc<Config>, lasting: &Lasting, media: Option<&MediaPort>) -> Self {
-        let Lasting { gate, roll, identity, samples, hls, rooms, reloads } = lasting;
+        let Lasting { gate, roll, identity, samples, hls, rooms, reloads, metrics } = lasting;
         let api = api::State {
             config: config.clone(),
             roll: roll.clone(),
@@ -80,6 +85,7 @@ impl Services {
             identity: identity.clone(),
             samples: samples.clone(),
             reloads: reloads.clone(),
+            metrics: metrics.clone(),
         };
         let files = Files::new(config, gate.clone());
         let signalling = media.map_or_else(Router::new, |media| {
@@ -103,6 +109,10 @@ impl Services {
             }),
             http: Arc::new(http_live::Service::new(config, gate.clone(), stream_port)),
             api: Arc::new(http_live::Service::without_streams(config, gate.clone(), api_port)),
+            exporter: {
+                let port = http::finish(metrics::router(metrics.clone(), config), config);
+                Arc::new(http_live::Service::without_streams(config, gate.clone(), port))
+            },
             rtc_tcp: config.rtc_server.as_ref().and_then(|server| server.tcp),
         }
     }

@@ -244,6 +244,7 @@ fn table(text: &mut String, block: &str) {
 fn effect(row: &Directive) -> String {
     match row.since {
         "5.0" => row.about.to_owned(),
+        "ours" => format!("{} (not in SRS)", row.about),
         since => format!("{} (since SRS {since})", row.about),
     }
 }

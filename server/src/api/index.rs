@@ -107,7 +107,7 @@ fn is_built(path: &str) -> bool {
 
 /// When the executable was written, as text and in Unix seconds. The build itself notes no time, so that it can be
 /// reproduced.
-fn built() -> (String, String) {
+pub fn built() -> (String, String) {
     let file = std::env::current_exe().and_then(std::fs::metadata).and_then(|file| file.modified());
     let seconds = file.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_secs());
     let time = Timestamp::from_second(seconds as i64).unwrap_or_default().to_zoned(TimeZone::UTC);

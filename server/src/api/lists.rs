@@ -1,7 +1,5 @@
 //! Who is connected: vhosts, streams and clients, and the kick.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use axum::extract::{Path, State as Extract};
 use axum::http::Method;
 use axum::response::Response;
@@ -78,7 +76,7 @@ fn stream(stream: &Stream, totals: Totals) -> Value {
         "url": stream.key.to_string(),
         "live_ms": Timestamp::now().as_millisecond(),
         "clients": totals.clients,
-        "frames": stream.frames.load(Relaxed),
+        "frames": stream.frames(),
         "send_bytes": totals.sent,
         "recv_bytes": totals.received,
         "kbps": kbps(stream.kbps()),

@@ -16,16 +16,21 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::State as Extract;
+use axum::response::Response;
 use axum::routing::any;
 use serde_json::{Value, json};
 
 use crate::config::Config;
 use crate::gate::Gate;
 use crate::http::finish;
+use crate::metrics;
 use crate::process::Identity;
 use crate::reload::Reloads;
 use crate::session::Roll;
 
+use call::Call;
+pub use index::built;
 pub use samples::{Samples, run_samplers};
 
 /// What the API reads.
@@ -43,6 +48,8 @@ pub struct State {
     pub samples: Arc<Samples>,
     /// How a reload is asked for.
     pub reloads: Reloads,
+    /// What metrics are made of.
+    pub metrics: Arc<metrics::Sources>,
 }
 
 /// The API on a port of its own. Paths that it does not know are answered by the index above them, with code 0.
@@ -65,6 +72,7 @@ pub fn stream_port_router(state: State) -> Router {
 
 fn routes() -> Router<State> {
     let mut routes = Router::new()
+        .route("/metrics", any(metrics))
         .route("/api/v1/versions", any(index::versions))
         .route("/api/v1/authors", any(index::authors))
         .route("/api/v1/features", any(index::features))
@@ -90,6 +98,14 @@ fn routes() -> Router<State> {
     routes
 }
 
+/// The same as on the port of the exporter.
+async fn metrics(Extract(state): Extract<State>, call: Call) -> Response {
+    match &state.config.exporter {
+        Some(settings) => metrics::answer(&state.metrics, settings),
+        None => call.reply(&Failure::ExporterDisabled.answer()),
+    }
+}
+
 impl State {
     /// Success: what every answer says, and `value` under `key`.
     fn success(&self, key: &str, value: Value) -> Value {
@@ -110,6 +126,7 @@ enum Failure {
     Test = 100,
     NoSuchRpc = 1060,
     RawDisabled = 1061,
+    ExporterDisabled = 1090,
     NoVhost = 2014,
     NoStream = 2048,
     NoClient = 2049,
@@ -122,6 +139,7 @@ impl Failure {
             Self::Test => "you have asked for an error",
             Self::NoSuchRpc => "`rpc` may be raw, reload or reload-fetch",
             Self::RawDisabled => "this is off: see `http_api { raw_api { … } }` in the configuration",
+            Self::ExporterDisabled => "this is off: see `exporter { … }` in the configuration",
             Self::NoVhost => "no vhost has this id; see /api/v1/vhosts/",
             Self::NoStream => "no stream has this id; see /api/v1/streams/",
             Self::NoClient => "no client has this id; see /api/v1/clients/",

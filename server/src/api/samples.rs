@@ -37,6 +37,25 @@ pub(super) struct Figures {
     pub(super) platform: Option<Sample<Platform>>,
     pub(super) network: Option<Sample<Network>>,
     pub(super) sockets: Option<Sample<Sockets>>,
+    /// Files that the process has open.
+    open_files: Option<Sample<u64>>,
+}
+
+/// How the process does, in the units of metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Vitals {
+    /// All threads together; 1 is one core.
+    pub load: f64,
+    /// Seconds of processor time since the start.
+    pub busy: f64,
+    /// Bytes of memory: resident, and with all that is only mapped.
+    pub resident: u64,
+    /// See above.
+    pub mapped: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Files, sockets included.
+    pub open_files: u64,
 }
 
 impl Figures {
@@ -195,6 +214,22 @@ impl Samples {
     pub(super) fn figures(&self) -> Figures {
         self.0.lock().clone()
     }
+
+    /// How the process does.
+    pub fn vitals(&self) -> Vitals {
+        let figures = self.0.lock();
+        let Some(Sample { value: process, .. }) = &figures.process else { return Vitals::default() };
+        let column = |name: &str| process.columns.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let ticks = column("utime") + column("stime");
+        Vitals {
+            load: process.percent,
+            busy: ticks as f64 / procfs::ticks_per_second() as f64,
+            resident: column("rss") * procfs::page_size(),
+            mapped: column("vsize"),
+            threads: column("num_threads"),
+            open_files: figures.open_files.as_ref().map_or(0, |files| files.value),
+        }
+    }
 }
 
 /// Keeps `samples` and the bit rates of `roll` up to date, for ever. Reads for well below a millisecond
@@ -257,6 +292,7 @@ impl Meter {
         if due(6) {
             keep(&mut figures.memory, memory());
             keep(&mut figures.disk, self.disk());
+            keep(&mut figures.open_files, open_files());
         }
         if due(9) {
             keep(&mut figures.platform, platform());
@@ -419,6 +455,12 @@ fn usage() -> io::Result<Usage> {
         ru_nvcsw: usage.voluntary_context_switches(),
         ru_nivcsw: usage.involuntary_context_switches(),
     })
+}
+
+/// Counted entry by entry: older kernels tell no number.
+fn open_files() -> io::Result<u64> {
+    // The folder itself is one of them.
+    Ok(fs::read_dir("/proc/self/fd")?.count().saturating_sub(1) as u64)
 }
 
 fn memory() -> io::Result<Memory> {

@@ -71,7 +71,9 @@ impl Server {
             argv: vec!["oxcast".into(), "-c".into(), "x.conf".into()],
         });
         let (reloads, _) = Reloads::new();
-        let state = State { config, roll, gate, identity, samples: Arc::default(), reloads };
+        let metrics = crate::metrics::tests::sources(&gate, &roll, &identity);
+        let samples = metrics.samples.clone();
+        let state = State { config, roll, gate, identity, samples, reloads, metrics };
         Self { router: router(state.clone()), state }
     }
 

@@ -1,6 +1,7 @@
 //! From a checked tree to a [`Config`]: every value read with SRS's rules, and what those rules forgive put
 //! into a warning that says which value counts.
 
+mod observe;
 mod rtc;
 
 use std::io;
@@ -195,6 +196,7 @@ impl<'a> Reader<'a> {
             http_api,
             http_server,
             rtc_server: self.rtc_server(top.inner("rtc_server")),
+            exporter: self.exporter(top.inner("exporter")),
             stats: self.stats(top.inner("stats")),
             vhosts,
             warnings: Vec::new(),

@@ -10,6 +10,7 @@ mod environment;
 pub mod legacy;
 pub mod lexer;
 mod load;
+mod observe;
 mod report;
 pub mod tree;
 mod value;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use environment::Environment;
 pub use load::Source;
+pub use observe::Exporter;
 pub use report::{Error, Place, Problem};
 pub use value::Endpoint;
 pub use written::{Change, Written};
@@ -63,6 +65,8 @@ pub struct Config {
     pub http_server: Option<HttpServer>,
     /// WebRTC, if it is on.
     pub rtc_server: Option<RtcServer>,
+    /// Metrics, if they are on.
+    pub exporter: Option<Exporter>,
     /// Figures of the machine.
     pub stats: Stats,
     /// Vhosts in file order, each name once; see [`Config::vhost`].

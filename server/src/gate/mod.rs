@@ -1,20 +1,21 @@
 //! The one door. Every protocol asks here before any media flows; vhost rules, limits, security, tokens, callbacks and
 //! cluster look-up live behind it and nowhere else, in this order. What it hands out is released by `Drop`, so that no path forgets.
 
+mod refusals;
 mod settings;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use arc_swap::ArcSwap;
 use hub::{Bell, Broadcast, Hub, Publication, Rules, StreamKey};
-use media::{Frame, Kind as MediaKind, Remux, Stamped, Tracks};
+use media::{Frame, Kind as MediaKind, Place, Remux, Stamped, Tracks};
 
 use crate::config::{Config, Vhost};
 use crate::session::{Cid, Client, Entry, Kind, Request, Roll, Seat, Session};
 use crate::sound;
 
+pub use refusals::Refusals;
 pub use settings::Settings;
 
 use settings::Book;
@@ -38,6 +39,17 @@ pub enum Refused {
     Busy(Option<Cid>),
     /// The request cannot be granted as it stands; the reason.
     Denied(String),
+}
+
+impl Refused {
+    /// The reason in one word, for those who count.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoVhost(_) => "no_vhost",
+            Self::Busy(_) => "busy",
+            Self::Denied(_) => "denied",
+        }
+    }
 }
 
 impl fmt::Display for Refused {
@@ -77,6 +89,7 @@ pub struct Gate {
     book: Book,
     hub: Hub,
     roll: Arc<Roll>,
+    refusals: Refusals,
     watchers: Vec<Box<dyn Watcher>>,
 }
 
@@ -84,7 +97,7 @@ impl Gate {
     /// A gate that follows this configuration.
     pub fn new(config: Arc<Config>, roll: Arc<Roll>) -> Self {
         let (config, book) = (ArcSwap::new(config), Book::default());
-        Self { config, book, hub: Hub::default(), roll, watchers: Vec::new() }
+        Self { config, book, hub: Hub::default(), roll, refusals: Refusals::default(), watchers: Vec::new() }
     }
 
     /// Has somebody told of each stream that begins.
@@ -138,7 +151,34 @@ impl Gate {
     }
 
     /// Admits a publisher.
+    ///
+    /// # Errors
+    /// When it may not publish.
     pub async fn publish(&self, ask: Ask<'_>) -> Result<Publishing, Refused> {
+        let kind = ask.kind;
+        self.try_publish(ask).await.inspect_err(|refused| self.refusals.count(kind, refused))
+    }
+
+    /// Admits a player.
+    ///
+    /// # Errors
+    /// When it may not play.
+    pub async fn play(&self, ask: Ask<'_>) -> Result<Playing, Refused> {
+        let kind = ask.kind;
+        self.try_play(ask).await.inspect_err(|refused| self.refusals.count(kind, refused))
+    }
+
+    /// Who was refused.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// The session of a client ended with an error.
+    pub fn count_failure(&self, session: &Session) {
+        self.roll.count_failure(session);
+    }
+
+    async fn try_publish(&self, ask: Ask<'_>) -> Result<Publishing, Refused> {
         let vhost = self.vhost(&ask.request.vhost)?;
         let broadcast = self.open(&ask, &vhost)?;
         let mut publication =
@@ -150,11 +190,17 @@ impl Gate {
         let settings = self.book.follow(&vhost, || self.config());
         let stream = Published { broadcast, vhost: settings.now(), session: seat.client().session.clone() };
         self.watchers.iter().for_each(|watcher| watcher.published(&stream));
-        Ok(Publishing { publication, seat, vhost: stream.vhost, settings, roll: self.roll.clone() })
+        Ok(Publishing {
+            publication,
+            seat,
+            vhost: stream.vhost,
+            settings,
+            native: false,
+            roll: self.roll.clone(),
+        })
     }
 
-    /// Admits a player.
-    pub async fn play(&self, ask: Ask<'_>) -> Result<Playing, Refused> {
+    async fn try_play(&self, ask: Ask<'_>) -> Result<Playing, Refused> {
         let vhost = self.vhost(&ask.request.vhost)?;
         let broadcast = self.open(&ask, &vhost)?;
         let seat = self.seat(ask, &broadcast)?;
@@ -211,6 +257,8 @@ pub struct Publishing {
     seat: Seat,
     vhost: Arc<Vhost>,
     settings: Settings,
+    /// The publisher feeds a form with units of its own.
+    native: bool,
     roll: Arc<Roll>,
 }
 
@@ -237,19 +285,28 @@ impl Publishing {
 
     /// See [`Publication::write`].
     pub fn write(&mut self, frame: &Frame) {
-        if frame.track.kind == MediaKind::Video {
-            self.seat.client().stream.frames.fetch_add(1, Relaxed);
+        // What was fed natively has been counted, and is made into frames only where somebody wants them.
+        if !self.native && frame.track.kind == MediaKind::Video {
+            self.seat.client().stream.count_frame(frame.key);
         }
         self.publication.write(frame);
     }
 
     /// See [`Publication::feed_natively`].
     pub fn feed_natively<R: Remux>(&mut self) {
+        self.native = true;
         self.publication.feed_natively::<R>();
     }
 
     /// See [`Publication::write_native`].
     pub fn write_native<R: Remux>(&mut self, units: &mut Vec<Stamped<R::Unit>>) {
+        for unit in &*units {
+            if let Place::Media { track, key } = unit.place
+                && track.kind == MediaKind::Video
+            {
+                self.seat.client().stream.count_frame(key);
+            }
+        }
         self.publication.write_native::<R>(units);
     }
 

@@ -21,6 +21,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::config::{Level, Tank as Kind};
 use crate::session::Cid;
 use line::Style;
+pub use queue::Meter;
 use queue::{Queue, Writer};
 use tank::Tank;
 
@@ -60,6 +61,18 @@ pub fn start(options: Options) -> io::Result<Log> {
 }
 
 impl Log {
+    /// What is counted here.
+    pub fn meter(&self) -> Meter {
+        self.0.meter()
+    }
+
+    /// A log of nothing that goes nowhere.
+    #[cfg(test)]
+    pub fn for_tests() -> Self {
+        let style = Style { zone: TimeZone::UTC, pid: 0 };
+        Self(queue::start(Tank::stream(io::sink()), style, Cid::random()).unwrap().1)
+    }
+
     /// Opens the file anew, after it was moved away. If that fails, the old one stays in use.
     pub fn reopen(&self) {
         self.0.reopen();

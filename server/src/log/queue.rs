@@ -38,9 +38,31 @@ pub(super) struct Writer {
     ended: Receiver<()>,
 }
 
+/// How many lines there were.
+#[derive(Clone)]
+pub struct Meter(Arc<Shared>);
+
+impl Meter {
+    /// Lines by their level, the gravest first, and how many of each.
+    pub fn lines(&self) -> impl Iterator<Item = (Level, u64)> + '_ {
+        LEVELS.into_iter().zip(self.0.lines.iter().map(|count| count.load(Ordering::Relaxed)))
+    }
+
+    /// Lines that were lost.
+    pub fn lost(&self) -> u64 {
+        self.0.lost_ever.load(Ordering::Relaxed)
+    }
+}
+
+const LEVELS: [Level; 5] = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+
 #[derive(Default)]
 struct Shared {
+    /// Since the last line that told of it, and since the start.
     lost: AtomicU64,
+    lost_ever: AtomicU64,
+    /// In the order of [`LEVELS`].
+    lines: [AtomicU64; 5],
     reopen: AtomicBool,
     end: AtomicBool,
 }
@@ -59,13 +81,21 @@ pub(super) fn start(tank: Tank, style: Style, cid: Cid) -> io::Result<(Queue, Wr
 impl Queue {
     /// Hands over a line; never waits.
     pub(super) fn push(&self, line: Line) {
+        if let Some(at) = LEVELS.iter().position(|level| *level == line.level) {
+            self.shared.lines[at].fetch_add(1, Ordering::Relaxed);
+        }
         if self.sender.try_send(Some(line)).is_err() {
             self.shared.lost.fetch_add(1, Ordering::Relaxed);
+            self.shared.lost_ever.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 impl Writer {
+    pub(super) fn meter(&self) -> Meter {
+        Meter(self.shared.clone())
+    }
+
     pub(super) fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::Release);
         self.wake();
@@ -129,7 +159,7 @@ impl Desk {
         if !self.batch.is_empty()
             && let Err(error) = self.tank.write(&self.batch)
         {
-            self.lament(&error, lines + lost);
+            self.lament(&error, lines, lost);
         }
         self.batch.clear();
     }
@@ -154,8 +184,9 @@ impl Desk {
     }
 
     /// A tank that takes nothing may take something later.
-    fn lament(&self, error: &io::Error, lines: u64) {
-        if self.shared.lost.fetch_add(lines, Ordering::Relaxed) == 0 {
+    fn lament(&self, error: &io::Error, lines: u64, lost_before: u64) {
+        self.shared.lost_ever.fetch_add(lines, Ordering::Relaxed);
+        if self.shared.lost.fetch_add(lines + lost_before, Ordering::Relaxed) == 0 {
             // Standard error may be as broken, and `eprintln` would panic then.
             let _ = writeln!(io::stderr(), "cannot write the log: {error}");
         }

@@ -122,9 +122,14 @@ fn thread_cpu() -> Duration {
 pub struct Loads(Arc<[AtomicU32]>);
 
 impl Loads {
+    /// The load of each core in percent.
+    pub fn all(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().map(|load| load.load(Relaxed))
+    }
+
     /// The load of the busiest core in percent.
     pub fn busiest(&self) -> u32 {
-        self.0.iter().map(|load| load.load(Relaxed)).max().unwrap_or(0)
+        self.all().max().unwrap_or(0)
     }
 }
 

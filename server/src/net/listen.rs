@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -115,6 +115,8 @@ fn socket(address: SocketAddr, dual: bool) -> io::Result<Socket> {
 pub struct Door {
     inside: AtomicUsize,
     limit: AtomicUsize,
+    /// Connections that came when it was full.
+    refused: AtomicU64,
 }
 
 /// How a connection got in; dropping it makes room.
@@ -127,7 +129,11 @@ pub struct Pass {
 impl Door {
     /// A door for so many.
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { inside: AtomicUsize::new(0), limit: AtomicUsize::new(limit) })
+        Arc::new(Self {
+            inside: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+            refused: AtomicU64::new(0),
+        })
     }
 
     /// So many from now on; who is inside stays.
@@ -140,11 +146,24 @@ impl Door {
         self.inside.load(Ordering::Relaxed)
     }
 
+    /// How many there is room for.
+    pub fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// How many came when it was full.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     /// Lets a connection in; `None` when there is no room even to refuse it with words.
     pub fn enter(self: &Arc<Self>) -> Option<Pass> {
         let before = self.inside.fetch_add(1, Ordering::Relaxed);
-        let limit = self.limit.load(Ordering::Relaxed);
+        let limit = self.limit();
         let pass = Pass { door: self.clone(), full: before >= limit };
+        if pass.full {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
         (before < limit + REFUSALS).then_some(pass)
     }
 }

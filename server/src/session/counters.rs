@@ -1,17 +1,19 @@
 //! Byte counters, bit rates over the last complete 30 seconds, and how packets arrive.
 
+use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use media::Micros;
 use parking_lot::Mutex;
 
-/// Bytes in and out, media units skipped for slowness; and how packets arrive, where the protocol tells.
+/// Bytes in and out, media units skipped for slowness, packets asked for again; and how packets arrive, where the protocol tells.
 #[derive(Debug, Default)]
 pub struct Counters {
     received: AtomicU64,
     sent: AtomicU64,
     skipped: AtomicU64,
+    nacked: AtomicU64,
     reception: Mutex<Option<Reception>>,
 }
 
@@ -44,6 +46,29 @@ impl Counters {
         self.skipped.fetch_add(units, Relaxed);
     }
 
+    /// Counts packets that the receiver of the media has asked for again.
+    pub fn add_nacked(&self, packets: u64) {
+        self.nacked.fetch_add(packets, Relaxed);
+    }
+
+    /// Counts what somebody else has counted.
+    pub fn add(&self, flow: &Flow) {
+        self.add_received(flow.received);
+        self.add_sent(flow.sent);
+        self.add_skipped(flow.skipped);
+        self.add_nacked(flow.nacked);
+    }
+
+    /// All counts of this moment.
+    pub fn flow(&self) -> Flow {
+        Flow {
+            received: self.received(),
+            sent: self.sent(),
+            skipped: self.skipped(),
+            nacked: self.nacked.load(Relaxed),
+        }
+    }
+
     /// Tells how packets arrive; a round trip that is not told stays as it was.
     pub fn set_reception(&self, reception: Reception) {
         let mut kept = self.reception.lock();
@@ -74,6 +99,40 @@ impl Counters {
     /// Units missed.
     pub fn skipped(&self) -> u64 {
         self.skipped.load(Relaxed)
+    }
+}
+
+/// What has come and gone: the counts of a client or of many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Bytes read.
+    pub received: u64,
+    /// Bytes written.
+    pub sent: u64,
+    /// Media units missed for slowness.
+    pub skipped: u64,
+    /// Packets asked for again.
+    pub nacked: u64,
+}
+
+impl Flow {
+    /// What has been added since.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            received: self.received.saturating_sub(before.received),
+            sent: self.sent.saturating_sub(before.sent),
+            skipped: self.skipped.saturating_sub(before.skipped),
+            nacked: self.nacked.saturating_sub(before.nacked),
+        }
+    }
+}
+
+impl AddAssign for Flow {
+    fn add_assign(&mut self, other: Self) {
+        self.received += other.received;
+        self.sent += other.sent;
+        self.skipped += other.skipped;
+        self.nacked += other.nacked;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Who is connected: one [`Session`] per connection with its counters and its kick, and the [`Roll`] of all of them
 //! with the streams and vhosts they use. The API reads here; nobody pushes figures anywhere.
 
+mod census;
 mod counters;
 mod request;
 mod roll;
@@ -15,7 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-pub use counters::{Counters, Kbps, Rate, Reception};
+pub use census::{Census, KindFigures, StreamFigures};
+pub use counters::{Counters, Flow, Kbps, Rate, Reception};
 pub use request::Request;
 pub use roll::{Client, Entry, Roll, Seat, Stream, Totals, Vhost};
 pub use status::tell as tell_status;
@@ -75,7 +77,7 @@ pub fn random_vid() -> String {
 }
 
 /// What a client does, in the words of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Plays over RTMP.
     RtmpPlay,
@@ -96,6 +98,18 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them, for those who tell of a kind before its first client has come.
+    pub const ALL: [Self; 8] = [
+        Self::RtmpPlay,
+        Self::FlvPlay,
+        Self::HlsPlay,
+        Self::RtcPlay,
+        Self::FmlePublish,
+        Self::FlashPublish,
+        Self::HaivisionPublish,
+        Self::RtcPublish,
+    ];
+
     /// The API's word.
     pub fn name(self) -> &'static str {
         match self {
@@ -108,6 +122,11 @@ impl Kind {
             Self::HaivisionPublish => "haivision-publish",
             Self::RtcPublish => "rtc-publish",
         }
+    }
+
+    /// It is a session of WebRTC.
+    pub fn is_rtc(self) -> bool {
+        matches!(self, Self::RtcPlay | Self::RtcPublish)
     }
 
     /// It publishes.
@@ -124,6 +143,8 @@ pub struct Session {
     pub peer: SocketAddr,
     /// Bytes in and out, bumped by `net`.
     pub counters: Counters,
+    /// It has been on the roll.
+    entered: AtomicBool,
     kicked: AtomicBool,
     kick: Notify,
     reason: Mutex<String>,
@@ -141,6 +162,7 @@ impl Session {
             cid,
             peer,
             counters: Counters::default(),
+            entered: AtomicBool::new(false),
             kicked: AtomicBool::new(false),
             kick: Notify::new(),
             reason: Mutex::default(),

@@ -9,21 +9,25 @@ use std::time::Instant;
 use hub::{Broadcast, StreamKey};
 use parking_lot::Mutex;
 
-use super::{Cid, Counters, Kbps, Kind, Rate, Request, Session, random_vid};
+use super::census::Past;
+use super::{Cid, Counters, Flow, Kbps, Kind, Rate, Request, Session, random_vid};
 
 /// See the module.
 #[derive(Default)]
 pub struct Roll {
-    lists: Mutex<Lists>,
+    pub(super) lists: Mutex<Lists>,
     /// Bytes of all clients that have left.
     departed: Counters,
+    /// Clients that ended with an error.
+    failed: AtomicU64,
 }
 
 #[derive(Default)]
-struct Lists {
+pub(super) struct Lists {
     vhosts: BTreeMap<String, Arc<Vhost>>,
-    streams: BTreeMap<StreamKey, Arc<Stream>>,
-    clients: BTreeMap<Cid, Arc<Client>>,
+    pub(super) streams: BTreeMap<StreamKey, Arc<Stream>>,
+    pub(super) clients: BTreeMap<Cid, Arc<Client>>,
+    pub(super) past: Past,
 }
 
 /// A vhost that has seen a client since the start.
@@ -48,17 +52,40 @@ pub struct Stream {
     pub name: String,
     /// The tcUrl of its first client.
     pub tc_url: String,
-    /// Video frames received.
-    pub frames: AtomicU64,
+    /// Whether metrics tell of it by name; see [`census`](super::census).
+    pub(super) named: bool,
+    /// Video frames received, and how many of them were keyframes.
+    frames: AtomicU64,
+    keyframes: AtomicU64,
+    /// The frames of earlier publishers.
+    frames_before: AtomicU64,
     broadcast: Mutex<Weak<Broadcast>>,
     /// Changed under the lock of the lists only.
     clients: AtomicUsize,
     publisher: Mutex<Option<(Cid, bool)>>,
-    departed: Counters,
+    pub(super) departed: Counters,
     rate: Rate,
 }
 
 impl Stream {
+    /// Counts a video frame.
+    pub fn count_frame(&self, key: bool) {
+        self.frames.fetch_add(1, Relaxed);
+        if key {
+            self.keyframes.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Video frames received from the publisher.
+    pub fn frames(&self) -> u64 {
+        self.frames.load(Relaxed).saturating_sub(self.frames_before.load(Relaxed))
+    }
+
+    /// Video frames and keyframes received from all its publishers.
+    pub(super) fn all_frames(&self) -> (u64, u64) {
+        (self.frames.load(Relaxed), self.keyframes.load(Relaxed))
+    }
+
     /// The broadcast behind it.
     pub fn broadcast(&self) -> Option<Arc<Broadcast>> {
         self.broadcast.lock().upgrade()
@@ -95,14 +122,19 @@ pub struct Client {
     /// When it was seated.
     pub since: Instant,
     rate: Rate,
-    before: (u64, u64),
+    before: Flow,
 }
 
 impl Client {
+    /// What has come and gone since it was seated.
+    pub fn flow(&self) -> Flow {
+        self.session.counters.flow().since(self.before)
+    }
+
     /// Bytes received and sent since it was seated.
     pub fn bytes(&self) -> (u64, u64) {
-        let c = &self.session.counters;
-        (c.received().saturating_sub(self.before.0), c.sent().saturating_sub(self.before.1))
+        let Flow { received, sent, .. } = self.flow();
+        (received, sent)
     }
 
     /// The rate of its last window.
@@ -169,14 +201,20 @@ impl Roll {
             })
         });
         let vhost = vhost.clone();
-        let stream = lists.streams.entry(key.clone()).or_insert_with(|| {
+        let Lists { streams, past, .. } = &mut *lists;
+        past.enter(entry.kind);
+        entry.session.entered.store(true, Relaxed);
+        let stream = streams.entry(key.clone()).or_insert_with(|| {
             Arc::new(Stream {
                 id: random_vid(),
                 vhost,
                 key: key.clone(),
                 name: entry.request.name().to_owned(),
                 tc_url: entry.request.tc_url.clone(),
+                named: past.name(),
                 frames: AtomicU64::new(0),
+                keyframes: AtomicU64::new(0),
+                frames_before: AtomicU64::new(0),
                 broadcast: Mutex::default(),
                 clients: AtomicUsize::new(0),
                 publisher: Mutex::new(None),
@@ -190,9 +228,8 @@ impl Roll {
         *stream.broadcast.lock() = Arc::downgrade(entry.broadcast);
         if entry.kind.is_publish() {
             *stream.publisher.lock() = Some((entry.session.cid, true));
-            stream.frames.store(0, Relaxed);
+            stream.frames_before.store(stream.frames.load(Relaxed), Relaxed);
         }
-        let c = &entry.session.counters;
         let client = Arc::new(Client {
             session: entry.session.clone(),
             kind: entry.kind,
@@ -200,7 +237,7 @@ impl Roll {
             request: entry.request,
             since: Instant::now(),
             rate: Rate::default(),
-            before: (c.received(), c.sent()),
+            before: entry.session.counters.flow(),
         });
         lists.clients.insert(entry.session.cid, client.clone());
         drop(lists);
@@ -211,11 +248,9 @@ impl Roll {
         let mut lists = self.lists.lock();
         lists.clients.remove(&client.session.cid);
         let stream = &client.stream;
-        let (received, sent) = client.bytes();
-        for departed in [&stream.departed, &stream.vhost.departed, &self.departed] {
-            departed.add_received(received);
-            departed.add_sent(sent);
-        }
+        let flow = client.flow();
+        [&stream.departed, &stream.vhost.departed, &self.departed].iter().for_each(|d| d.add(&flow));
+        lists.past.leave(client.kind, flow);
         if client.kind.is_publish()
             && let Some((cid, active)) = &mut *stream.publisher.lock()
             // A successor may sit there already.
@@ -225,7 +260,20 @@ impl Roll {
         }
         if stream.clients.fetch_sub(1, Relaxed) == 1 {
             lists.streams.remove(&stream.key);
+            lists.past.forget(stream);
         }
+    }
+
+    /// The session of a client has ended with an error. Of others, who never got in, nothing is counted.
+    pub fn count_failure(&self, session: &Session) {
+        if session.entered.load(Relaxed) {
+            self.failed.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Clients that ended with an error.
+    pub(super) fn failed(&self) -> u64 {
+        self.failed.load(Relaxed)
     }
 
     /// All clients, by id.

@@ -30,6 +30,7 @@ mod https;
 mod kinds;
 mod limits;
 mod media;
+mod metrics;
 mod mounts;
 mod peer;
 mod playback;

@@ -9,7 +9,6 @@ const CLUSTER: Status = NotBuilt("edge and origin clusters");
 const DASH: Status = NotBuilt("DASH output");
 const DVR: Status = NotBuilt("recording");
 const EXEC: Status = NotBuilt("commands started per stream");
-const EXPORTER: Status = NotBuilt("the Prometheus exporter");
 const FFMPEG: Status = NotBuilt("ffmpeg tasks");
 const FORWARD: Status = NotBuilt("forwarding to other servers");
 const HDS: Status = NotBuilt("HDS output");
@@ -213,11 +212,12 @@ pub static TABLE: &[Directive] = table! {
     "tencentcloud_apm.service_name", Text, "srs-server", Variable, No, CLOUD, "service named in traces";
     "tencentcloud_apm.debug_logging", On, "off", Variable, No, CLOUD, "log each upload";
 
-    "exporter", Block, "", None, No, EXPORTER, "metrics for Prometheus";
-    "exporter.enabled", On, "off", Variable, No, EXPORTER, "serve `/metrics`";
-    "exporter.listen", Endpoint, "9972", Variable, No, EXPORTER, "endpoint";
-    "exporter.label", Text, "", Variable, No, EXPORTER, "label on the metrics", like "cn-beijing";
-    "exporter.tag", Text, "", Variable, No, EXPORTER, "tag on the metrics", like "cn-edge";
+    "exporter", Block, "", None, Live, Built, "metrics for Prometheus";
+    "exporter.enabled", On, "off", Variable, Live, Built, "serve `/metrics`, there and on the port of the API";
+    "exporter.listen", Endpoint, "9972", Variable, Live, Built, "endpoint";
+    "exporter.label", Text, "", Variable, Live, Built, "label on `srs_build_info`", like "cn-beijing";
+    "exporter.tag", Text, "", Variable, Live, Built, "tag on `srs_build_info`", like "cn-edge";
+    "exporter.streams_limit", Int, "200", Variable, Live, Built, "streams that have metrics of their own; those that come when there are so many are summed up", since "ours";
 
     "heartbeat", Block, "", None, Live, HEARTBEAT, "regular report to a management server";
     "heartbeat.enabled", On, "off", Variable, No, HEARTBEAT, "send it";

@@ -3,6 +3,7 @@
 //! The packager follows streams and fills the shelf; `serve` answers requests from it; `sessions` knows the players. How segments are
 //! cut and packed is told by `formats::hls`.
 
+mod figures;
 mod packager;
 mod serve;
 mod sessions;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use crate::gate::Gate;
 
+pub use figures::Figures;
 pub use packager::Packager;
 pub use serve::before_files;
 
@@ -41,6 +43,11 @@ impl Workshop {
     pub fn open() -> io::Result<Self> {
         let shelf = Arc::<Shelf>::default();
         Ok(Self { packager: Packager::start(shelf.clone())?, shelf })
+    }
+
+    /// What is counted here.
+    pub fn figures(&self) -> Arc<Figures> {
+        self.shelf.figures.clone()
     }
 
     /// Serves what is made here to those whom the gate admits.

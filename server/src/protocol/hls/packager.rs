@@ -286,6 +286,7 @@ impl Worker {
             };
             if pulled.missed > 0 {
                 warn!("hls: the disk is too slow for {}, {} pieces are lost", self.key, pulled.missed);
+                self.shelf.figures.pieces_lost.fetch_add(pulled.missed, Relaxed);
                 stream.lose();
             }
             if generation.is_some_and(|before| before != pulled.generation) {

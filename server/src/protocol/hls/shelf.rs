@@ -9,11 +9,15 @@ use formats::hls::Playlist;
 use hub::StreamKey;
 use parking_lot::RwLock;
 
+use super::Figures;
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Shelf {
     playlists: RwLock<HashMap<String, Arc<Listed>>>,
     segments: RwLock<HashMap<String, (Segment, Arc<StreamKey>)>>,
+    /// What the packager counts.
+    pub(super) figures: Arc<Figures>,
 }
 
 /// A playlist with the stream that it is of.

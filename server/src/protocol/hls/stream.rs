@@ -264,6 +264,7 @@ impl Stream {
             Err(e) => return self.fail(&e),
         };
         let place = shelf::place(&self.key.vhost, &relative);
+        self.shelf.figures.segments.fetch_add(1, Ordering::Relaxed);
         let (size, in_file) = match &stored {
             shelf::Segment::Ram(pieces) => (shelf::size(pieces), false),
             shelf::Segment::File(_) => (0, true),
@@ -287,7 +288,10 @@ impl Stream {
         if self.storage == HlsStorage::Disk {
             match store::replace(&self.path(&self.m3u8), playlist.as_str()) {
                 Ok(()) => self.listed_in_file = true,
-                Err(e) => self.warn(&e),
+                Err(e) => {
+                    self.shelf.figures.failures.fetch_add(1, Ordering::Relaxed);
+                    self.warn(&e);
+                }
             }
         }
         self.shelf.put_playlist(&self.playlist_place(), &self.key, playlist);
@@ -366,6 +370,7 @@ impl Stream {
     }
 
     fn fail(&mut self, e: &io::Error) -> Order {
+        self.shelf.figures.failures.fetch_add(1, Ordering::Relaxed);
         self.warn(e);
         self.gap = true;
         match self.hls.on_error {

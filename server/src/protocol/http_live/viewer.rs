@@ -65,7 +65,10 @@ impl Viewer {
             Err(Ended::Left | Ended::Goodbye) => info!("client disconnect peer"),
             Err(Ended::Kicked(reason)) => info!("client finished: {reason}"),
             Err(Ended::Refused(reason)) => warn!("client refused: {reason}, peer={}", session.peer),
-            Err(e) => warn!("serve error: {e}, peer={}", session.peer),
+            Err(e) => {
+                self.service.gate.count_failure(&session);
+                warn!("serve error: {e}, peer={}", session.peer);
+            }
         }
         if !matches!(ended, Err(Ended::Left | Ended::Io(_))) {
             let farewell = async {

@@ -51,7 +51,10 @@ async fn serve_logged(core: Rc<Core>, service: Arc<Service>, conn: Conn, pass: P
         Ended::Left => info!("client disconnect peer"),
         Ended::Kicked(reason) => info!("client finished: {reason}"),
         Ended::Refused(reason) => warn!("client refused: {reason}, peer={}", client.session.peer),
-        ended => warn!("serve error: {ended}, peer={}", client.session.peer),
+        ended => {
+            client.service.gate.count_failure(&client.session);
+            warn!("serve error: {ended}, peer={}", client.session.peer);
+        }
     }
     if let Ended::Kicked(reason) | Ended::Silent(reason) = &ended
         && !client.link.server.is_closed()

@@ -140,7 +140,10 @@ impl Player {
         for packet in rtcp::packets(datagram).map_while(Result::ok) {
             match packet {
                 Packet::Nack { .. } if at.floor.overload() >= Level::Critical => {}
-                Packet::Nack { media, lost, .. } => self.resend(media, lost, transport, batch),
+                Packet::Nack { media, lost, .. } => {
+                    at.peer.session.counters.add_nacked(lost.iter().count() as u64);
+                    self.resend(media, lost, transport, batch);
+                }
                 Packet::Pli { .. } | Packet::Fir { .. } => self.playing.broadcast.want_keyframe(),
                 Packet::ReceiverReport { reports, .. } | Packet::SenderReport { reports, .. } => {
                     for report in reports.iter() {

@@ -285,6 +285,7 @@ impl Publisher {
             let (mut lost, ssrc) = (Vec::new(), source.receiver.ssrc());
             source.receiver.ask(at.now, &mut lost);
             if !lost.is_empty() {
+                at.peer.session.counters.add_nacked(lost.len() as u64);
                 transport.send(batch, true, |out| Writer::new(out).nack(OURS, ssrc, &lost));
             }
         }

@@ -1,0 +1,175 @@
+//! Metrics that SRS does not have. Whoever counts something new adds a function here; labels have values of a known number, streams by name
+//! excepted, which `streams_limit` bounds.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use media::Micros;
+use rustix::process::{Resource, getrlimit};
+
+use super::Sources;
+use super::page::{Label, Page};
+use crate::session::{Census, KindFigures, StreamFigures};
+
+pub(super) fn write(page: &mut Page, sources: &Sources, census: &Census) {
+    clients(page, census);
+    webrtc(page, census);
+    streams(page, census);
+    door(page, sources);
+    load(page, sources);
+    hls(page, sources);
+    log(page, sources);
+    process(page, sources);
+}
+
+fn clients(page: &mut Page, census: &Census) {
+    let mut each = |name, help, figure: fn(&KindFigures) -> u64, rises| {
+        let mut family = if rises { page.counter(name, help) } else { page.gauge(name, help) };
+        for (kind, figures) in &census.kinds {
+            family.sample(&[("kind", kind.name())], figure(figures));
+        }
+    };
+    each("oxcast_clients", "Clients of media by what they do.", |kind| kind.clients, false);
+    each("oxcast_clients_total", "Clients of media since the start.", |kind| kind.entered, true);
+    each("oxcast_receive_bytes_total", "Bytes received from clients.", |kind| kind.flow.received, true);
+    each("oxcast_send_bytes_total", "Bytes sent to clients.", |kind| kind.flow.sent, true);
+    each(
+        "oxcast_skipped_units_total",
+        "Media units that slow players missed.",
+        |kind| kind.flow.skipped,
+        true,
+    );
+}
+
+/// By the kinds of which packets are counted.
+fn webrtc(page: &mut Page, census: &Census) {
+    let kinds: Vec<_> = census.kinds.iter().filter(|(kind, _)| kind.is_rtc()).collect();
+    let mut nacked = page
+        .counter("oxcast_rtc_nacked_packets_total", "Packets that receivers have asked for again (NACK).");
+    kinds.iter().for_each(|(kind, figures)| nacked.sample(&[("kind", kind.name())], figures.flow.nacked));
+    type Figure = fn(&KindFigures) -> Option<(f64, f64)>;
+    let mut each = |name, help, figure: Figure| {
+        let mut family = page.gauge(name, help);
+        for (kind, figures) in &kinds {
+            let Some((mean, worst)) = figure(figures).filter(|_| figures.reception.sessions > 0) else {
+                continue;
+            };
+            family.sample(&[("kind", kind.name()), ("of", "mean")], mean);
+            family.sample(&[("kind", kind.name()), ("of", "worst")], worst);
+        }
+    };
+    each("oxcast_rtc_loss_ratio", "Share of packets lost lately.", |kind| Some(kind.reception.loss));
+    each("oxcast_rtc_jitter_seconds", "Interarrival jitter.", |kind| Some(both(kind.reception.jitter)));
+    each("oxcast_rtc_round_trip_seconds", "Round trip between the server and its clients.", |kind| {
+        kind.reception.round_trip.map(both)
+    });
+}
+
+/// In seconds.
+fn both((mean, worst): (Micros, Micros)) -> (f64, f64) {
+    (mean.0 as f64 / 1e6, worst.0 as f64 / 1e6)
+}
+
+/// What stands in place of the names of streams that are not told of by name.
+const REST: &str = "(rest)";
+
+fn streams(page: &mut Page, census: &Census) {
+    let mut each = |name, help, figure: fn(&StreamFigures) -> u64, rises| {
+        let mut family = if rises { page.counter(name, help) } else { page.gauge(name, help) };
+        for (stream, figures) in &census.streams {
+            let key = &stream.key;
+            let labels: [Label<'_>; 3] = [("vhost", &key.vhost), ("app", &key.app), ("stream", &key.stream)];
+            family.sample(&labels, figure(figures));
+        }
+        family.sample(&[("stream", REST)], figure(&census.rest));
+    };
+    each(
+        "oxcast_stream_clients",
+        "Clients of a stream, publisher and players.",
+        |stream| stream.clients,
+        false,
+    );
+    each("oxcast_stream_publishers", "Publishers of a stream.", |stream| stream.publishers, false);
+    each(
+        "oxcast_stream_receive_bytes_total",
+        "Bytes received for a stream.",
+        |stream| stream.flow.received,
+        true,
+    );
+    each(
+        "oxcast_stream_send_bytes_total",
+        "Bytes of a stream sent to clients.",
+        |stream| stream.flow.sent,
+        true,
+    );
+    each("oxcast_stream_frames_total", "Video frames received of a stream.", |stream| stream.frames, true);
+    each("oxcast_stream_keyframes_total", "Keyframes received of a stream.", |stream| stream.keyframes, true);
+    each(
+        "oxcast_stream_skipped_units_total",
+        "Media units that slow players of a stream missed.",
+        |stream| stream.flow.skipped,
+        true,
+    );
+    page.gauge("oxcast_streams_unnamed", "Streams in use that are told of as \"(rest)\".")
+        .value(census.rest_count);
+}
+
+fn door(page: &mut Page, sources: &Sources) {
+    let mut refusals =
+        page.counter("oxcast_refusals_total", "Clients that were not admitted, by what they wanted and why.");
+    for ((action, reason), count) in sources.gate.refusals().counts() {
+        refusals.sample(&[("action", action), ("reason", reason)], count);
+    }
+    let door = &sources.door;
+    page.gauge("oxcast_connections", "TCP connections, whatever they are for.").value(door.inside());
+    page.gauge("oxcast_connections_limit", "TCP connections that are served at once (max_connections).")
+        .value(door.limit());
+    page.counter("oxcast_connections_refused_total", "TCP connections that came over the limit.")
+        .value(door.refused());
+}
+
+fn load(page: &mut Page, sources: &Sources) {
+    let mut loads = page.gauge("oxcast_core_load_ratio", "How busy a core was in the last second.");
+    for (core, percent) in sources.loads.get().iter().flat_map(|loads| loads.all()).enumerate() {
+        loads.sample(&[("core", &core.to_string())], f64::from(percent) / 100.0);
+    }
+    page.gauge("oxcast_overload_level", "Overload: 0 none, 1 high, 2 critical, 3 dying.")
+        .value(sources.breaker.level() as u8);
+}
+
+fn hls(page: &mut Page, sources: &Sources) {
+    let hls = &sources.hls;
+    page.counter("oxcast_hls_segments_total", "HLS segments made.").value(hls.segments.load(Relaxed));
+    page.counter("oxcast_hls_failures_total", "HLS segments and playlists that could not be written.")
+        .value(hls.failures.load(Relaxed));
+    page.counter(
+        "oxcast_hls_pieces_lost_total",
+        "Pieces of HLS segments dropped because the disk did not keep up.",
+    )
+    .value(hls.pieces_lost.load(Relaxed));
+}
+
+fn log(page: &mut Page, sources: &Sources) {
+    let mut lines = page.counter("oxcast_log_lines_total", "Lines logged, by level.");
+    for (level, count) in sources.log.lines() {
+        lines.sample(&[("level", &level.as_str().to_ascii_lowercase())], count);
+    }
+    page.counter("oxcast_log_lines_lost_total", "Lines lost because the log did not keep up.")
+        .value(sources.log.lost());
+}
+
+/// Under the names that all exporters have.
+fn process(page: &mut Page, sources: &Sources) {
+    let vitals = sources.samples.vitals();
+    page.counter("process_cpu_seconds_total", "Processor time used.").value(vitals.busy);
+    page.gauge("process_resident_memory_bytes", "Resident memory.").value(vitals.resident);
+    page.gauge("process_virtual_memory_bytes", "Mapped memory.").value(vitals.mapped);
+    page.gauge("process_threads", "Threads.").value(vitals.threads);
+    page.gauge("process_open_fds", "Open files, sockets included.").value(vitals.open_files);
+    if let Some(limit) = getrlimit(Resource::Nofile).current {
+        page.gauge("process_max_fds", "Files that may be open.").value(limit);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let start = now.saturating_sub(sources.identity.start.elapsed());
+    page.gauge("process_start_time_seconds", "When the server started, since 1970.").value(start.as_secs());
+}
