@@ -1,6 +1,8 @@
 //! TLS for listeners.
 
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +19,10 @@ use super::conn::Stream;
 use crate::config::Tls;
 
 /// An acceptor for the certificate chain and the key in the PEM files of `tls`; the error names the file. Where nobody has named any, and
-/// there are none at the usual place, a certificate signed by itself does until the server ends.
+/// there are none at the usual place, a certificate signed by itself is made and kept there.
 pub fn acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
     let (chain, key) = match usual_and_missing(tls) {
-        true => make()?,
+        true => make(tls)?,
         false => read(&tls.cert, &tls.key)?,
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -54,12 +56,30 @@ fn usual_and_missing(tls: &Tls) -> bool {
     is(&tls.cert, "./conf/server.crt") && is(&tls.key, "./conf/server.key")
 }
 
-fn make() -> io::Result<Pair> {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(io::Error::other)?;
+fn make(tls: &Tls) -> io::Result<Pair> {
+    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let names = ["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned(), own];
+    let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
+    let made = rcgen::generate_simple_self_signed(names).map_err(io::Error::other)?;
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let kept =
+        match keep(&tls.cert, cert.as_bytes(), 0o644).and_then(|()| keep(&tls.key, key.as_bytes(), 0o600)) {
+            Ok(()) => format!("it is kept in {}", tls.cert.display()),
+            Err(e) => format!("it is gone with this process ({e})"),
+        };
     warn!(
-        "there is no ./conf/server.crt: TLS goes on with a certificate signed by itself, which browsers do not trust"
+        "there is no {}: TLS goes on with a certificate signed by itself, which browsers do not trust; {kept}",
+        tls.cert.display()
     );
     Ok((vec![made.cert.der().clone()], PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into()))
+}
+
+/// Writes a file that is not there yet.
+fn keep(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(text)
 }
 
 /// A peer that says it wants TLS has this long to prove it.

@@ -1,6 +1,7 @@
 //! Streams and the API over TLS.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -71,7 +72,17 @@ fn one_port_for_both_and_a_certificate_of_its_own() {
     let tls = free_port();
     let https = format!("https {{ enabled on; listen 127.0.0.1:{tls}; }}");
     let server = Server::with(Setup { http: &https, api: &https, one_port: true, ..Setup::default() });
-    server.logged(&["[WARN]", "there is no ./conf/server.crt", "signed by itself"]);
-    let seen = curl(&["-k", &format!("https://localhost:{tls}/api/v1/versions")]);
+    server.logged(&[
+        "[WARN]",
+        "there is no ./conf/server.crt",
+        "signed by itself",
+        "it is kept in ./conf/server.crt",
+    ]);
+    // Who has looked at it once can trust it from then on: it is the same after a restart.
+    let kept = server.dir.join("conf/server.crt");
+    let trusted = kept.to_str().unwrap();
+    let seen = curl(&["--cacert", trusted, &format!("https://localhost:{tls}/api/v1/versions")]);
     assert!(seen.out.all().join("").contains("\"code\":0"), "{:?} {:?}", seen.out.all(), seen.err.all());
+    let mode = fs::metadata(server.dir.join("conf/server.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
