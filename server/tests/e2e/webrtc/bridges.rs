@@ -60,7 +60,7 @@ fn he_aac_is_heard() {
         (0..48_000).map(|n| (n as f32 / 48_000.0 * 440.0 * std::f32::consts::TAU).sin() * 0.3).collect();
     let mut frames = Vec::new();
     let mut take = |frame: syom::EncodedFrame<'_>| {
-        frames.push([&[0xaf, 1], &frame.payload[..]].concat());
+        frames.push([&[0xaf, 1], frame.payload].concat());
         Ok(())
     };
     encoder.feed(&[&tone[..], &tone[..]], &mut take).unwrap();
