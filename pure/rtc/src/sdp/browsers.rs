@@ -436,3 +436,32 @@ fn of_a_simulcast_the_first_layer() {
     assert_eq!(video.incoming.iter().map(|source| source.ssrc).collect::<Vec<_>>(), [2001]);
     assert_eq!(video.retransmission.and_then(|it| it.ssrc), Some(2002));
 }
+
+/// A small encoder that tells neither sources nor feedback nor extensions: it is taken, and nothing is asked of it that it does not know.
+#[test]
+fn the_least_that_an_offer_can_be() {
+    let text = "
+        v=0
+        o=- 1 1 IN IP4 0.0.0.0
+        s=-
+        t=0 0
+        a=group:BUNDLE v
+        m=video 9 UDP/TLS/RTP/SAVPF 96
+        c=IN IP4 0.0.0.0
+        a=mid:v
+        a=sendonly
+        a=ice-ufrag:theirs
+        a=ice-pwd:0123456789012345678901
+        a=fingerprint:sha-256 DIGEST
+        a=setup:active
+        a=rtcp-mux
+        a=rtpmap:96 H264/90000";
+    let answer = offer(text, Purpose::Publish).answer(&terms()).unwrap();
+    let [video] = &answer.sections[..] else { panic!("{answer:?}") };
+    assert_eq!((video.format.payload_type, video.retransmission.is_some()), (96, false));
+    assert!(video.incoming.is_empty() && video.format.feedback.is_empty(), "{video:?}");
+    let text = answer.description.to_string();
+    assert!(text.contains("a=setup:passive\r\n") && text.contains("a=recvonly\r\n"), "{text}");
+    assert!(!text.contains("rtcp-fb") && !text.contains("extmap"), "{text}");
+    assert_eq!(belongs(&answer, &packet(96, 5, None)).as_deref(), Some("v"));
+}
