@@ -4,7 +4,7 @@ mod browsers;
 mod footage;
 mod networks;
 mod pages;
-mod peer;
+pub mod peer;
 mod relay;
 mod rooms;
 
