@@ -116,7 +116,8 @@ impl App {
             .map_err(|e| system(&format!("work_dir {}: {e}", config.work_dir.display())))?;
         let pid = if predecessor.is_none() { Some(take_pid(&config)?) } else { None };
         let identity = Arc::new(Identity::new(config.server_id.as_deref(), &config.pid));
-        let log = start_log(&config, &identity).map_err(|e| system(&format!("the log: {e}")))?;
+        let log = log::start(log::Options::new(&config.log, identity.pid), Cid::random());
+        let log = Arc::new(log.map_err(|e| system(&format!("the log: {e}")))?);
         info!("{} is starting, server={}, service={}", crate::SIGNATURE, identity.server, identity.service);
         config.warnings.iter().for_each(|warning| warn!("config: {}", warning.summary()));
 
@@ -203,6 +204,7 @@ impl App {
             source,
             environment: env,
             config,
+            log: log.clone(),
             lasting,
             current,
             ports,
@@ -304,17 +306,6 @@ impl App {
 
 fn take_pid(config: &Config) -> Result<PidFile, Failure> {
     PidFile::take(&config.pid).map_err(|e| Failure { status: e.exit_status(), message: e.to_string() })
-}
-
-fn start_log(config: &Config, identity: &Identity) -> std::io::Result<log::Log> {
-    log::start(log::Options {
-        tank: config.log.tank,
-        level: config.log.level,
-        file: config.log.file.clone(),
-        utc: config.log.utc,
-        pid: identity.pid,
-        main_cid: Cid::random(),
-    })
 }
 
 /// One core's hall: where connections come in.

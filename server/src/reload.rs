@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::breaker::Breaker;
 use crate::config::{Change, Config, Environment, Source};
+use crate::log::{self, Log};
 use crate::media_port::MediaPort;
 use crate::net::{Door, limits};
 use crate::ports::Ports;
@@ -143,6 +144,8 @@ pub struct Reloader {
     pub environment: Environment,
     /// The configuration in force.
     pub config: Arc<Config>,
+    /// The log.
+    pub log: Arc<Log>,
     /// What outlives it.
     pub lasting: Lasting,
     /// What serves by it.
@@ -216,6 +219,8 @@ impl Reloader {
         if dry {
             return Ok(changes);
         }
+        let log = self.log.prepare(log::Options::new(&config.log, self.lasting.identity.pid));
+        let log = log.map_err(|e| transforming(&e))?;
         for opened in self.ports.commit(way) {
             info!("{} listen at tcp://{}", opened.port.duty().label, opened.port.address);
             for (core, socket) in self.cores.iter().cycle().zip(opened.sockets) {
@@ -225,6 +230,7 @@ impl Reloader {
         if let Some(media) = media {
             self.turn_media(media);
         }
+        self.log.turn(log);
         self.door.set_limit(config.max_connections as usize);
         self.lasting.gate.turn(config.clone());
         self.current.set(Services::new(&config, &self.lasting, self.media.as_ref()));

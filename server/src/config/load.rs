@@ -17,8 +17,8 @@ use super::tree::{self, Files, Node, first};
 use super::value::{self, Number, Value};
 use super::{
     Breaker, Config, Credentials, Endpoint, Grace, Hls, HlsOnError, HlsSessions, HlsStorage, HttpApi,
-    HttpFormat, HttpRemux, HttpServer, HttpStatic, Jitter, Level, Log, Play, Publish, Stats, Tank, Threshold,
-    Tls, Vhost, Written, check, legacy,
+    HttpFormat, HttpRemux, HttpServer, HttpStatic, Jitter, Level, Log, LogFormat, Play, Publish, Rotation,
+    Stats, Tank, Threshold, Tls, Vhost, Written, check, legacy,
 };
 
 /// What to load.
@@ -359,7 +359,33 @@ impl<'a> Reader<'a> {
             level: self.level(top),
             file: self.path(top, "srs_log_file"),
             utc: self.switch(top, "utc_time"),
+            format: match self.one_of(top, "srs_log_format", &["text", "json"], 0) {
+                1 => LogFormat::Json,
+                _ => LogFormat::Text,
+            },
+            rotation: self.rotation(top),
         }
+    }
+
+    fn rotation(&mut self, top: Block<'a>) -> Option<Rotation> {
+        let value = self.value(top, "srs_log_max_size");
+        let Some(max_size) = value::size(value.text()) else {
+            let problem = value.problem(self.files, 0, format!("`{}` is no size", value.text()));
+            self.problems.push(
+                problem.help("write bytes, or a number with `k`, `m` or `g` behind it; 0 for no limit"),
+            );
+            return None;
+        };
+        if max_size == 0 {
+            return None;
+        }
+        if max_size < Rotation::LEAST {
+            let least = Rotation::LEAST;
+            let message = format!("a log file has room for {least} bytes at least: {least} counts");
+            self.warn(value.problem(self.files, 0, message));
+        }
+        let max_files = self.count(top, "srs_log_max_files").unwrap_or(0);
+        Some(Rotation { max_size: max_size.max(Rotation::LEAST), max_files })
     }
 
     fn level(&mut self, top: Block<'a>) -> Level {

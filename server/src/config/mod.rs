@@ -136,6 +136,33 @@ pub struct Log {
     pub file: PathBuf,
     /// UTC instead of local time.
     pub utc: bool,
+    /// How lines look.
+    pub format: LogFormat,
+    /// When the file is put aside; never, if there is no such rule.
+    pub rotation: Option<Rotation>,
+}
+
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// As in SRS.
+    Text,
+    /// A JSON object each.
+    Json,
+}
+
+/// When the file of the log is put aside for a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// Bytes that it does not get larger than, at least [`Rotation::LEAST`].
+    pub max_size: u64,
+    /// Older files that are kept.
+    pub max_files: u32,
+}
+
+impl Rotation {
+    /// What is written at once has to fit into a file.
+    pub const LEAST: u64 = 64 << 10;
 }
 
 /// Where the log goes.

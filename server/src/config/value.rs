@@ -214,9 +214,34 @@ fn prefix(text: &str, fraction: bool) -> (&str, bool) {
     (&text[..end], end == text.len() && count > 0)
 }
 
+/// A number of bytes, with `k`, `m` or `g` behind it if it is large.
+pub(super) fn size(text: &str) -> Option<u64> {
+    let (number, unit) = match text.strip_suffix(|c: char| c.is_ascii_alphabetic()) {
+        Some(number) => (number, text[number.len()..].to_ascii_lowercase()),
+        None => (text, String::new()),
+    };
+    let shift = match unit.as_str() {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        _ => return None,
+    };
+    number.parse::<u32>().ok().map(|number| u64::from(number) << shift)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(
+            ["0", "512", "64k", "100M", "2g"].map(size),
+            [0, 512, 65_536, 104_857_600, 2 << 30].map(Some)
+        );
+        assert_eq!(["", "k", "1.5m", "-1", "10x", "10kb", "1 m"].map(size), [None; 7]);
+    }
 
     #[test]
     fn whole_numbers_stop_at_the_first_foreign_character() {

@@ -9,16 +9,19 @@ use jiff::tz::TimeZone;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
+use super::json;
+use crate::config::LogFormat;
 use crate::session::Cid;
 
 /// The longest line in bytes, its end included.
-const MAX: usize = 8192;
+pub(super) const MAX: usize = 8192;
 
 /// What is the same in all lines.
 #[derive(Clone)]
 pub(super) struct Style {
     pub(super) zone: TimeZone,
     pub(super) pid: u32,
+    pub(super) format: LogFormat,
 }
 
 /// A finished line.
@@ -26,12 +29,17 @@ pub(super) struct Line {
     pub(super) level: Level,
     /// Ends with a line feed and has no other control character.
     pub(super) text: String,
+    /// Terminals may colour it.
+    pub(super) colours: bool,
 }
 
 impl Style {
     /// The line of an event.
     pub(super) fn line(&self, event: &Event<'_>, cid: Cid) -> Line {
         let level = *event.metadata().level();
+        if self.format == LogFormat::Json {
+            return Line { level, text: json::event(self, event, cid), colours: false };
+        }
         let mut fields = Fields::default();
         event.record(&mut fields);
         let mut out = self.head(level, cid, fields.errno);
@@ -40,14 +48,18 @@ impl Style {
             let _ = write!(out, " ({})", errno_text(fields.errno));
         }
         let _ = out.write_str(&fields.rest);
-        Line { level, text: out.end() }
+        Line { level, text: out.end(), colours: true }
     }
 
     /// A line that stems from no event.
     pub(super) fn own(&self, level: Level, cid: Cid, message: fmt::Arguments<'_>) -> Line {
+        if self.format == LogFormat::Json {
+            let text = json::own(self, level, cid, message.to_string());
+            return Line { level, text, colours: false };
+        }
         let mut out = self.head(level, cid, 0);
         let _ = out.write_fmt(message);
-        Line { level, text: out.end() }
+        Line { level, text: out.end(), colours: true }
     }
 
     fn head(&self, level: Level, cid: Cid, errno: i32) -> Text {
@@ -74,7 +86,7 @@ impl Style {
 }
 
 /// As `strerror` says it.
-fn errno_text(errno: i32) -> String {
+pub(super) fn errno_text(errno: i32) -> String {
     let text = io::Error::from_raw_os_error(errno).to_string();
     match text.rsplit_once(" (os error") {
         Some((name, _)) => name.to_owned(),

@@ -2,14 +2,17 @@
 //! bounded queue to a thread of their own, so that a slow disk or pipe never holds up a core. What is worth a line is
 //! decided where it happens, not here.
 
+mod json;
 mod line;
 mod queue;
 mod tank;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use parking_lot::{Mutex, RwLock};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id};
@@ -18,7 +21,7 @@ use tracing::{Event, Metadata, Span, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::config::{Level, Tank as Kind};
+use crate::config::{self, Level, LogFormat, Rotation, Tank as Kind};
 use crate::session::Cid;
 use line::Style;
 pub use queue::Meter;
@@ -26,7 +29,7 @@ use queue::{Queue, Writer};
 use tank::Tank;
 
 /// How to log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Where to.
     pub tank: Kind,
@@ -36,21 +39,44 @@ pub struct Options {
     pub file: PathBuf,
     /// UTC instead of local time.
     pub utc: bool,
+    /// How lines look.
+    pub format: LogFormat,
+    /// When the file is put aside.
+    pub rotation: Option<Rotation>,
     /// The process id for each line.
     pub pid: u32,
-    /// The context id of what no connection causes.
-    pub main_cid: Cid,
+}
+
+impl Options {
+    /// What is configured, for a process.
+    pub fn new(log: &config::Log, pid: u32) -> Self {
+        let config::Log { tank, level, ref file, utc, format, rotation } = *log;
+        Self { tank, level, file: file.clone(), utc, format, rotation, pid }
+    }
 }
 
 /// The running log. Dropping it writes out what is queued; later events are lost.
-pub struct Log(Writer);
+pub struct Log {
+    writer: Writer,
+    options: Mutex<Options>,
+    level: Arc<RwLock<LevelFilter>>,
+    style: Arc<RwLock<Style>>,
+}
+
+/// Another way to log, with all done that may fail.
+pub struct Change {
+    options: Options,
+    tank: Option<Tank>,
+}
 
 /// Starts the log of this process. Panics are logged, too, since nobody sees the standard error of a daemon.
 ///
+/// `main_cid` is the context id of what no connection causes.
+///
 /// # Errors
 /// When the file cannot be opened, the thread cannot be started, or the process logs already.
-pub fn start(options: Options) -> io::Result<Log> {
-    let (subscriber, log) = build(options)?;
+pub fn start(options: Options, main_cid: Cid) -> io::Result<Log> {
+    let (subscriber, log) = build(options, main_cid)?;
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -63,19 +89,55 @@ pub fn start(options: Options) -> io::Result<Log> {
 impl Log {
     /// What is counted here.
     pub fn meter(&self) -> Meter {
-        self.0.meter()
+        self.writer.meter()
+    }
+
+    /// Makes ready to log in another way; [`Log::turn`] goes over to it. Process and context id stay what they are.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn prepare(&self, options: Options) -> io::Result<Change> {
+        let before = self.options.lock();
+        let place = |options: &Options| (options.tank, options.file.clone(), options.rotation);
+        let tank = if place(&before) == place(&options) { None } else { Some(tank(&options)?) };
+        Ok(Change { options, tank })
+    }
+
+    /// Goes over to another way. No line is lost: those that wait are written in the new place.
+    pub fn turn(&self, Change { options, tank }: Change) {
+        if let Some(tank) = tank {
+            self.writer.turn(tank);
+        }
+        *self.style.write() = style(&options);
+        let level = filter(options.level);
+        if std::mem::replace(&mut *self.level.write(), level) != level {
+            tracing::callsite::rebuild_interest_cache();
+        }
+        *self.options.lock() = options;
     }
 
     /// A log of nothing that goes nowhere.
     #[cfg(test)]
     pub fn for_tests() -> Self {
-        let style = Style { zone: TimeZone::UTC, pid: 0 };
-        Self(queue::start(Tank::stream(io::sink()), style, Cid::random()).unwrap().1)
+        let style = Style { zone: TimeZone::UTC, pid: 0, format: LogFormat::Text };
+        let style = Arc::new(RwLock::new(style));
+        let (_, writer) = queue::start(Tank::stream(io::sink()), style.clone(), Cid::random()).unwrap();
+        let options = Options {
+            tank: Kind::Console,
+            level: Level::Off,
+            file: PathBuf::new(),
+            utc: true,
+            format: LogFormat::Text,
+            rotation: None,
+            pid: 0,
+        };
+        let (options, level) = (Mutex::new(options), Arc::new(RwLock::new(LevelFilter::OFF)));
+        Self { writer, options, level, style }
     }
 
     /// Opens the file anew, after it was moved away. If that fails, the old one stays in use.
     pub fn reopen(&self) {
-        self.0.reopen();
+        self.writer.reopen();
     }
 }
 
@@ -85,16 +147,25 @@ pub fn span(cid: Cid) -> Span {
     tracing::error_span!("connection", %cid)
 }
 
-fn build(options: Options) -> io::Result<(impl Subscriber + Send + Sync, Log)> {
-    let tank = match options.tank {
-        Kind::Console => Tank::console(),
-        Kind::File => Tank::file(options.file)?,
-    };
+fn build(options: Options, main_cid: Cid) -> io::Result<(impl Subscriber + Send + Sync, Log)> {
+    let style = Arc::new(RwLock::new(style(&options)));
+    let level = Arc::new(RwLock::new(filter(options.level)));
+    let (queue, writer) = queue::start(tank(&options)?, style.clone(), main_cid)?;
+    let lines = Lines { level: level.clone(), style: style.clone(), main_cid, queue };
+    let log = Log { writer, options: Mutex::new(options), level, style };
+    Ok((tracing_subscriber::registry().with(lines), log))
+}
+
+fn tank(options: &Options) -> io::Result<Tank> {
+    match options.tank {
+        Kind::Console => Ok(Tank::console()),
+        Kind::File => Tank::file(options.file.clone(), options.rotation),
+    }
+}
+
+fn style(options: &Options) -> Style {
     let zone = if options.utc { TimeZone::UTC } else { TimeZone::system() };
-    let style = Style { zone, pid: options.pid };
-    let (queue, writer) = queue::start(tank, style.clone(), options.main_cid)?;
-    let lines = Lines { level: filter(options.level), style, main_cid: options.main_cid, queue };
-    Ok((tracing_subscriber::registry().with(lines), Log(writer)))
+    Style { zone, pid: options.pid, format: options.format }
 }
 
 fn filter(level: Level) -> LevelFilter {
@@ -110,8 +181,9 @@ fn filter(level: Level) -> LevelFilter {
 
 /// The layer that turns events into lines.
 struct Lines {
-    level: LevelFilter,
-    style: Style,
+    /// Asked for once per place in the code, and again when it changes.
+    level: Arc<RwLock<LevelFilter>>,
+    style: Arc<RwLock<Style>>,
     main_cid: Cid,
     queue: Queue,
 }
@@ -119,7 +191,8 @@ struct Lines {
 impl Lines {
     fn wants(&self, metadata: &Metadata<'_>) -> bool {
         let ours = matches!(metadata.target().split("::").next(), Some("server" | "oxcast"));
-        let level = if ours { self.level } else { self.level.min(LevelFilter::WARN) };
+        let level = *self.level.read();
+        let level = if ours { level } else { level.min(LevelFilter::WARN) };
         *metadata.level() <= level
     }
 }
@@ -134,7 +207,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level)
+        Some(*self.level.read())
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
@@ -148,7 +221,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut scope = context.event_scope(event).into_iter().flatten();
         let cid = scope.find_map(|span| span.extensions().get::<Cid>().copied()).unwrap_or(self.main_cid);
-        self.queue.push(self.style.line(event, cid));
+        let line = self.style.read().line(event, cid);
+        self.queue.push(line);
     }
 }
 
@@ -172,8 +246,12 @@ mod tests {
     use super::*;
 
     fn options(file: &Path, level: Level) -> Options {
-        let main_cid = "main0000".parse().unwrap();
-        Options { tank: Kind::File, level, file: file.into(), utc: true, pid: 77, main_cid }
+        let (format, rotation) = (LogFormat::Text, None);
+        Options { tank: Kind::File, level, file: file.into(), utc: true, format, rotation, pid: 77 }
+    }
+
+    fn main() -> Cid {
+        "main0000".parse().unwrap()
     }
 
     fn file() -> PathBuf {
@@ -187,7 +265,7 @@ mod tests {
     /// What `work` logs, without the times.
     fn logged(level: Level, work: impl FnOnce()) -> Vec<String> {
         let file = file();
-        let (subscriber, log) = build(options(&file, level)).unwrap();
+        let (subscriber, log) = build(options(&file, level), main()).unwrap();
         tracing::subscriber::with_default(subscriber, work);
         drop(log);
         let text = fs::read_to_string(&file).unwrap();
@@ -222,7 +300,7 @@ mod tests {
     #[test]
     fn the_time_has_its_form() {
         let file = file();
-        let (subscriber, log) = build(options(&file, Level::Info)).unwrap();
+        let (subscriber, log) = build(options(&file, Level::Info), main()).unwrap();
         tracing::subscriber::with_default(subscriber, || tracing::info!("now"));
         drop(log);
         let text = fs::read_to_string(&file).unwrap();
@@ -278,7 +356,7 @@ mod tests {
     fn rotation() {
         let file = file();
         let moved = file.with_extension("1");
-        let (subscriber, log) = build(options(&file, Level::Info)).unwrap();
+        let (subscriber, log) = build(options(&file, Level::Info), main()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!("one");
             while fs::metadata(&file).unwrap().len() == 0 {
@@ -294,5 +372,80 @@ mod tests {
         drop(log);
         assert!(fs::read_to_string(&moved).unwrap().ends_with("one\n"));
         assert!(fs::read_to_string(&file).unwrap().ends_with("two\n"));
+    }
+
+    #[test]
+    fn json_lines_are_objects() {
+        let file = file();
+        let options = Options { format: LogFormat::Json, ..options(&file, Level::Info) };
+        let (subscriber, log) = build(options, main()).unwrap();
+        let cid: Cid = "abcd1234".parse().unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("ready");
+            span(cid).in_scope(|| {
+                let name = "x \"y\"\n\u{1b}[2J";
+                tracing::error!(errno = 32, clients = 3, ratio = 0.5, on = true, name, kind = ?Some(1), "cannot {}", 1);
+            });
+            tracing::warn!(long = "\u{1}".repeat(9000), short = 1, "{}", "ä\"".repeat(9000));
+        });
+        drop(log);
+        let text = fs::read_to_string(&file).unwrap();
+        let lines: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| {
+                assert!(line.len() < line::MAX && !line.contains(char::is_control), "{}", line.len());
+                serde_json::from_str(line).unwrap()
+            })
+            .collect();
+        let [ready, error, long] = &lines[..] else { panic!("{text}") };
+        let time = ready["time"].as_str().unwrap();
+        let now = jiff::Timestamp::now();
+        assert!(
+            (now - time.parse::<jiff::Timestamp>().unwrap()).get_seconds().abs() < 60 && time.ends_with('Z')
+        );
+        let want = serde_json::json!({
+            "time": time, "level": "INFO", "pid": 77, "cid": "main0000", "message": "ready",
+        });
+        assert_eq!(*ready, want);
+        let want = serde_json::json!({
+            "time": error["time"], "level": "ERROR", "pid": 77, "cid": "abcd1234", "message": "cannot 1",
+            "fields": { "clients": 3, "ratio": 0.5, "on": true, "name": "x \"y\"\n\u{1b}[2J", "kind": "Some(1)" },
+            "errno": 32, "error": "Broken pipe",
+        });
+        assert_eq!(*error, want);
+        assert_eq!(long["cut"], true);
+        assert!(long["message"].as_str().unwrap().starts_with("ä\"ä\""));
+    }
+
+    #[test]
+    fn the_way_to_log_may_change() {
+        let (first, second) = (file(), file());
+        let (subscriber, log) = build(options(&first, Level::Warn), main()).unwrap();
+        let say = |n: u32| {
+            tracing::info!("info {n}");
+            tracing::warn!("warn {n}");
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            say(1);
+            while !fs::read_to_string(&first).unwrap().contains("warn 1") {
+                std::thread::yield_now();
+            }
+            let broken = Options { file: "/proc/nobody/a.log".into(), ..options(&first, Level::Info) };
+            assert!(log.prepare(broken).is_err());
+            say(2);
+            let json = Options { format: LogFormat::Json, ..options(&second, Level::Info) };
+            log.turn(log.prepare(json.clone()).unwrap());
+            say(3);
+            log.turn(log.prepare(Options { level: Level::Off, ..json }).unwrap());
+            say(4);
+        });
+        drop(log);
+        let all = fs::read_to_string(&first).unwrap() + &fs::read_to_string(&second).unwrap();
+        let said: Vec<_> = ["info 1", "warn 1", "info 2", "warn 2", "info 3", "warn 3", "warn 4"]
+            .into_iter()
+            .filter(|text| all.matches(text).count() == 1)
+            .collect();
+        assert_eq!(said, ["warn 1", "warn 2", "info 3", "warn 3"]);
+        assert!(fs::read_to_string(&second).unwrap().lines().last().unwrap().starts_with("{\"time\""));
     }
 }

@@ -8,16 +8,17 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
 use tracing::Level;
 
-use super::line::{Line, Style};
+use super::line::{Line, MAX, Style};
 use super::tank::Tank;
 use crate::session::Cid;
 
 /// Lines that may wait.
 const LENGTH: usize = 4096;
 
-/// Bytes that are written at once.
+/// Bytes that are written at once; a note of the log about itself may be added.
 const BATCH: usize = 64 << 10;
 
 /// How long the end of the process may be held up by a tank that does not take its lines.
@@ -65,10 +66,13 @@ struct Shared {
     lines: [AtomicU64; 5],
     reopen: AtomicBool,
     end: AtomicBool,
+    /// Where lines go from now on; there is one if `turned`.
+    next: Mutex<Option<Tank>>,
+    turned: AtomicBool,
 }
 
 /// Starts the thread that writes into `tank`.
-pub(super) fn start(tank: Tank, style: Style, cid: Cid) -> io::Result<(Queue, Writer)> {
+pub(super) fn start(tank: Tank, style: Arc<RwLock<Style>>, cid: Cid) -> io::Result<(Queue, Writer)> {
     let (sender, receiver) = mpsc::sync_channel(LENGTH);
     let (alive, ended) = mpsc::channel();
     let shared = Arc::<Shared>::default();
@@ -101,6 +105,13 @@ impl Writer {
         self.wake();
     }
 
+    /// Has lines written into another tank from now on. Those that wait go there, too.
+    pub(super) fn turn(&self, tank: Tank) {
+        *self.shared.next.lock() = Some(tank);
+        self.shared.turned.store(true, Ordering::Release);
+        self.wake();
+    }
+
     fn wake(&self) {
         // A full queue wakes it as well.
         let _ = self.waker.try_send(None);
@@ -120,7 +131,7 @@ struct Desk {
     receiver: Receiver<Option<Line>>,
     shared: Arc<Shared>,
     tank: Tank,
-    style: Style,
+    style: Arc<RwLock<Style>>,
     cid: Cid,
     batch: Vec<u8>,
     _alive: mpsc::Sender<()>,
@@ -129,6 +140,11 @@ struct Desk {
 impl Desk {
     fn run(mut self) {
         while let Ok(next) = self.receiver.recv() {
+            if self.shared.turned.swap(false, Ordering::Acquire)
+                && let Some(tank) = self.shared.next.lock().take()
+            {
+                self.tank = tank;
+            }
             // Before the line that says so is written.
             if self.shared.reopen.swap(false, Ordering::Acquire)
                 && let Err(error) = self.tank.reopen()
@@ -156,6 +172,12 @@ impl Desk {
         if lost > 0 {
             self.note(Level::WARN, format_args!("the log lost {lost} lines, it was too slow for them"));
         }
+        if let Err(error) = self.tank.make_room(self.batch.len()) {
+            self.note(
+                Level::WARN,
+                format_args!("the log file cannot be put aside and goes on growing: {error}"),
+            );
+        }
         if !self.batch.is_empty()
             && let Err(error) = self.tank.write(&self.batch)
         {
@@ -166,7 +188,8 @@ impl Desk {
 
     /// A line of the log about itself.
     fn note(&mut self, level: Level, message: fmt::Arguments<'_>) {
-        self.tank.put(&self.style.own(level, self.cid, message), &mut self.batch);
+        let line = self.style.read().own(level, self.cid, message);
+        self.tank.put(&line, &mut self.batch);
     }
 
     /// Fills the batch; with how many lines.
@@ -178,7 +201,7 @@ impl Desk {
                 self.tank.put(&line, &mut self.batch);
                 lines += 1;
             }
-            next = if self.batch.len() < BATCH { self.receiver.try_recv().ok() } else { None };
+            next = if self.batch.len() + MAX < BATCH { self.receiver.try_recv().ok() } else { None };
         }
         lines
     }
@@ -201,13 +224,15 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
+    use crate::config::LogFormat;
 
     #[test]
     fn a_stuck_tank_loses_lines_and_says_how_many() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let style = Style { zone: TimeZone::UTC, pid: 1 };
+        let style = Style { zone: TimeZone::UTC, pid: 1, format: LogFormat::Text };
         let cid = Cid::random();
-        let (queue, writer) = start(Tank::stream(ours), style.clone(), cid).unwrap();
+        let shared = Arc::new(RwLock::new(style.clone()));
+        let (queue, writer) = start(Tank::stream(ours), shared, cid).unwrap();
         let text = "x".repeat(1000);
         let total = 3 * LENGTH;
         for n in 0..total {

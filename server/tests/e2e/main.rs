@@ -30,6 +30,7 @@ mod http_ts;
 mod https;
 mod kinds;
 mod limits;
+mod logging;
 mod media;
 mod metrics;
 mod mounts;

@@ -70,11 +70,14 @@ pub static TABLE: &[Directive] = table! {
     "first_wait_for_qlv", IntS, "300", Variable, No, NoEffect, "wait before the first such question, which is never asked";
     "is_full", On, "off", None, Live, Built, "marks `full.conf`, which no server may run with: `on` refuses to start", like "on";
     // Log.
-    "srs_log_tank", Text, "file", Variable, No, Built, "where the log goes: `console`, anything else is the file";
-    "srs_log_level", Text, "trace", Variable, No, Built, "least level logged, old names: verbose, info, trace, warn, error";
-    "srs_log_level_v2", Text, "", Variable, No, Built, "the same with usual names, wins over `srs_log_level`: trace, debug, info, warn, error", like "info";
+    "srs_log_tank", Text, "file", Variable, Live, Built, "where the log goes: `console`, anything else is the file";
+    "srs_log_level", Text, "trace", Variable, Live, Built, "least level logged, old names: verbose, info, trace, warn, error";
+    "srs_log_level_v2", Text, "", Variable, Live, Built, "the same with usual names, wins over `srs_log_level`: trace, debug, info, warn, error", like "info";
     "srs_log_file", Path, "./objs/srs.log", Variable, Live, Built, "log file";
-    "utc_time", On, "off", Variable, No, Built, "UTC instead of local time in the log";
+    "srs_log_format", Text, "text", Variable, Live, Built, "how lines look: `text` as in SRS, or `json`, an object each", since "ours", like "json";
+    "srs_log_max_size", Text, "0", Variable, Live, Built, "a log file that would get larger is put aside: bytes, or with `k`, `m`, `g`; 0 leaves that to others", since "ours", like "100m";
+    "srs_log_max_files", Int, "5", Variable, Live, Built, "how many of those put aside are kept, as `.1` (the newest), `.2` and so on", since "ours";
+    "utc_time", On, "off", Variable, Live, Built, "UTC instead of local time in the log";
     "pithy_print_ms", IntMs, "10000", Variable, Push, Built, "time between two status lines of a kind of clients";
     "ff_log_dir", Path, "./objs", Variable, Live, FFMPEG, "directory for what started ffmpeg processes print; `/dev/null` for nowhere";
     "ff_log_level", Text, "info", Variable, Live, FFMPEG, "log level of ffmpeg processes that pull inputs";
