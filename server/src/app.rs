@@ -117,7 +117,7 @@ impl App {
         let pid = if predecessor.is_none() { Some(take_pid(&config)?) } else { None };
         let identity = Arc::new(Identity::new(config.server_id.as_deref(), &config.pid));
         let log = log::start(log::Options::new(&config.log, identity.pid), Cid::random());
-        let log = Arc::new(log.map_err(|e| system(&format!("the log: {e}")))?);
+        let log = Rc::new(log.map_err(|e| system(&format!("the log: {e}")))?);
         info!("{} is starting, server={}, service={}", crate::SIGNATURE, identity.server, identity.service);
         config.warnings.iter().for_each(|warning| warn!("config: {}", warning.summary()));
 

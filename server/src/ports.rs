@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -47,14 +48,20 @@ pub struct Port {
     closed: watch::Sender<bool>,
     /// Holds the address.
     listener: Listener,
-    /// Copies of the sockets of all cores, for a process that takes over.
-    copies: Vec<StdListener>,
+    /// Copies of the sockets of all cores, for a process that takes over. As long as there is one, the system lets clients in.
+    copies: Mutex<Vec<StdListener>>,
 }
 
 impl Port {
     /// How it is served from now on.
     pub fn duty(&self) -> Arc<Duty> {
         self.duty.load_full()
+    }
+
+    /// Lets nobody in any more. Connections may hold the port for long.
+    fn close(&self) {
+        self.copies.lock().clear();
+        self.closed.send_replace(true);
     }
 
     /// Waits until nobody new is to be let in here.
@@ -110,10 +117,11 @@ impl Ports {
             };
             let duty = ArcSwap::from_pointee(Duty { tls: duty.tls.clone(), ..*duty });
             let closed = watch::Sender::new(false);
-            let copies: io::Result<_> = listening.iter().map(StdListener::try_clone).collect();
+            let copies: io::Result<Vec<_>> = listening.iter().map(StdListener::try_clone).collect();
+            let copies = Mutex::new(copies?);
             let address = listener.address();
             sockets.push(listening);
-            opened.push((*endpoint, Arc::new(Port { address, duty, closed, listener, copies: copies? })));
+            opened.push((*endpoint, Arc::new(Port { address, duty, closed, listener, copies })));
         }
         Ok(Move { duties, opened, sockets })
     }
@@ -125,7 +133,7 @@ impl Ports {
             let is_wanted = duties.iter().any(|(wanted, _)| wanted == endpoint);
             if !is_wanted {
                 tracing::info!("{} stops to listen at tcp://{}", port.duty().label, port.listener.address());
-                port.closed.send_replace(true);
+                port.close();
             }
             is_wanted
         });
@@ -145,8 +153,9 @@ impl Ports {
     /// # Errors
     /// The system has no room for them.
     pub fn copies(&self) -> io::Result<BTreeMap<Endpoint, Vec<StdListener>>> {
-        let copy =
-            |port: &Port| port.copies.iter().map(StdListener::try_clone).collect::<io::Result<Vec<_>>>();
+        let copy = |port: &Port| {
+            port.copies.lock().iter().map(StdListener::try_clone).collect::<io::Result<Vec<_>>>()
+        };
         self.open.iter().map(|(endpoint, port)| Ok((*endpoint, copy(port)?))).collect()
     }
 
@@ -158,7 +167,7 @@ impl Ports {
     /// Closes all of them.
     pub fn close(&mut self) {
         for port in std::mem::take(&mut self.open).into_values() {
-            port.closed.send_replace(true);
+            port.close();
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -68,7 +69,7 @@ impl fmt::Display for Quit {
 /// Waits for the end of the server, and does meanwhile what other signals ask for.
 pub struct Watch {
     signals: Signals,
-    log: Arc<Log>,
+    log: Rc<Log>,
     parent: Option<Parent>,
     asks: mpsc::Receiver<Ask>,
     /// The one that comes up.
@@ -89,7 +90,7 @@ const PARENT: Duration = Duration::from_secs(1);
 
 impl Watch {
     /// Watches for `signals`, for those who ask for a reload, and for the loss of `parent` if there is one.
-    pub fn new(signals: Signals, log: Arc<Log>, parent: Option<Parent>, asks: mpsc::Receiver<Ask>) -> Self {
+    pub fn new(signals: Signals, log: Rc<Log>, parent: Option<Parent>, asks: mpsc::Receiver<Ask>) -> Self {
         Self { signals, log, parent, asks, coming: None, successor: None }
     }
 

@@ -2,6 +2,7 @@
 //! reload happens as a whole or not at all. Who runs it is the main thread; who asks for it, or for a binary upgrade, may be anybody.
 
 use std::fmt::Display;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -145,7 +146,7 @@ pub struct Reloader {
     /// The configuration in force.
     pub config: Arc<Config>,
     /// The log.
-    pub log: Arc<Log>,
+    pub log: Rc<Log>,
     /// What outlives it.
     pub lasting: Lasting,
     /// What serves by it.
