@@ -4,6 +4,7 @@
 //!
 //! The way of a file: [`lexer`] → [`tree`] (with includes) → [`legacy`] spellings → `check` → `load`.
 
+pub mod auth;
 mod check;
 pub mod directives;
 mod environment;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use auth::{Area, Auth, Credentials};
 pub use environment::Environment;
 pub use load::Source;
 pub use observe::Exporter;
@@ -174,23 +176,7 @@ pub struct HttpApi {
     /// Reload for whoever asks there.
     pub allow_reload: bool,
     /// Who may use it; everybody, if it is none.
-    pub auth: Option<Credentials>,
-}
-
-/// A name with its password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The name.
-    pub username: String,
-    /// The password.
-    pub password: String,
-}
-
-/// Without the password, since configurations get printed.
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
-    }
+    pub auth: Option<Auth>,
 }
 
 /// HTTP streaming and files.

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use hub::{Bell, Broadcast, Hub, Publication, Rules, StreamKey};
-use media::{Frame, Kind as MediaKind, Place, Remux, Stamped, Tracks};
+use media::{Frame, Kind as MediaKind, Place, Remux, Stamped, Tracks, Unit};
 
 use crate::config::{Config, Vhost};
-use crate::session::{Cid, Client, Entry, Kind, Request, Roll, Seat, Session};
+use crate::session::{Cid, Client, Entry, Kind, Meter, Request, Roll, Seat, Session};
 use crate::sound;
 
 pub use refusals::Refusals;
@@ -192,6 +192,7 @@ impl Gate {
         self.watchers.iter().for_each(|watcher| watcher.published(&stream));
         Ok(Publishing {
             publication,
+            meter: Meter::new(seat.client().stream.health()),
             seat,
             vhost: stream.vhost,
             settings,
@@ -253,8 +254,10 @@ pub fn rules(vhost: &Vhost) -> Rules {
 
 /// The right to publish. Dropping it ends the publication and leaves the lists.
 pub struct Publishing {
-    publication: Publication,
+    // Before the publication, so that it has left when the next publisher comes.
     seat: Seat,
+    publication: Publication,
+    meter: Meter,
     vhost: Arc<Vhost>,
     settings: Settings,
     /// The publisher feeds a form with units of its own.
@@ -289,6 +292,9 @@ impl Publishing {
         if !self.native && frame.track.kind == MediaKind::Video {
             self.seat.client().stream.count_frame(frame.key);
         }
+        if !self.native && frame.track.index == 0 {
+            self.meter.pass(frame.track.kind, frame.key, frame.dts, frame.data.len());
+        }
         self.publication.write(frame);
     }
 
@@ -301,10 +307,12 @@ impl Publishing {
     /// See [`Publication::write_native`].
     pub fn write_native<R: Remux>(&mut self, units: &mut Vec<Stamped<R::Unit>>) {
         for unit in &*units {
-            if let Place::Media { track, key } = unit.place
-                && track.kind == MediaKind::Video
-            {
+            let Place::Media { track, key } = unit.place else { continue };
+            if track.kind == MediaKind::Video {
                 self.seat.client().stream.count_frame(key);
+            }
+            if track.index == 0 {
+                self.meter.pass(track.kind, key, unit.time, unit.unit.payload());
             }
         }
         self.publication.write_native::<R>(units);
