@@ -14,6 +14,7 @@ use tracing::{Instrument, error, info, warn};
 
 use crate::api;
 use crate::breaker::Breaker;
+use crate::caller::Caller;
 use crate::config::{Config, Environment, Source};
 use crate::control::Control;
 use crate::daemon::{self, Starter};
@@ -53,6 +54,9 @@ impl Failure {
     }
 }
 
+/// Services are told for so long, at most, who has left when the server ends.
+const TELL: Duration = Duration::from_secs(3);
+
 /// SRS's exit statuses: the low byte of its error codes.
 mod status {
     pub(super) const SYSTEM: u8 = 255;
@@ -88,6 +92,7 @@ struct App {
     /// Runs on the main thread what belongs to no core.
     service: tokio::runtime::Runtime,
     watch: Watch,
+    gate: Arc<Gate>,
     hls: hls::Packager,
     /// Who takes over gets it when he serves.
     pid: Option<PidFile>,
@@ -121,7 +126,8 @@ impl App {
         let config = Arc::new(config);
         let roll = Arc::new(Roll::default());
         let hls = hls::Workshop::open().map_err(|e| system(&e))?;
-        let gate = Gate::new(config.clone(), roll.clone());
+        let caller = Caller::start().map_err(|e| system(&e))?;
+        let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller, identity.clone());
         let gate = Arc::new(gate.with_watcher(hls.packager.clone()).with_watcher(http_live::FastCache));
         let service =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
@@ -214,7 +220,7 @@ impl App {
         }
         let watch = Watch::new(signals, log, parent, asks);
         let hls = hls.packager;
-        Ok(Self { reloader, identity, roll, door, cores, service, watch, hls, pid, control: None })
+        Ok(Self { reloader, identity, roll, door, cores, service, watch, gate, hls, pid, control: None })
     }
 
     /// Tells who waits for the server to be ready, if anybody does, and takes what only one process can have.
@@ -243,8 +249,19 @@ impl App {
     /// Waits until somebody wants the server to end, and ends it: listeners are closed first, then clients are gone, then
     /// what must not stay behind is removed.
     fn wait(self) {
-        let Self { mut reloader, identity, roll, door, cores, service, mut watch, hls, mut pid, control } =
-            self;
+        let Self {
+            mut reloader,
+            identity,
+            roll,
+            door,
+            cores,
+            service,
+            mut watch,
+            gate,
+            hls,
+            mut pid,
+            control,
+        } = self;
         let mut quit = service.block_on(watch.quit(&mut reloader));
         info!("{quit}, up for {:.0?}", identity.start.elapsed());
         reloader.stopping = true;
@@ -276,8 +293,12 @@ impl App {
         if let Quit::Graceful(_) = quit {
             service.block_on(watch.linger(&mut reloader));
         }
+        let file = reloader.config.pid.clone();
+        // Sessions that wait for their clients go with them.
+        drop((reloader, service));
+        gate.flush(TELL);
         pid.into_iter().for_each(PidFile::release);
-        info!("{} has stopped, pid file {}", crate::SIGNATURE, reloader.config.pid.display());
+        info!("{} has stopped, pid file {}", crate::SIGNATURE, file.display());
     }
 }
 

@@ -4,6 +4,7 @@
 mod api;
 mod app;
 mod breaker;
+mod caller;
 pub mod cli;
 mod command;
 pub mod config;

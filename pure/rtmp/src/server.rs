@@ -303,6 +303,11 @@ impl Server {
         matches!(self.stage, Stage::ConnectAsked { .. } | Stage::PublishAsked(_) | Stage::PlayAsked)
     }
 
+    /// Bytes held while a decision is outstanding; beyond 1 MiB, [`receive`](Self::receive) fails.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// The session is over: an error, a rejection, or [`close`](Self::close). Send what waits, then close the connection.
     pub fn is_closed(&self) -> bool {
         matches!(self.stage, Stage::Closed)

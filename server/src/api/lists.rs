@@ -49,7 +49,7 @@ fn vhost(state: &State, vhost: &Vhost, totals: Totals) -> Value {
 
 pub(super) async fn streams(Extract(state): Extract<State>, id: Id, call: Call) -> Response {
     let all = state.roll.streams();
-    let found = id.map(|Path(id)| all.iter().find(|(stream, _)| stream.id == id));
+    let found = id.map(|Path(id)| all.iter().find(|(stream, _)| *stream.id == *id));
     call.reply(&match (&call.method, found) {
         (_, Some(None)) => Failure::NoStream.answer(),
         (&Method::GET, Some(Some((found, totals)))) => state.success("stream", stream(found, *totals)),
@@ -68,7 +68,7 @@ fn stream(stream: &Stream, totals: Totals) -> Value {
         publish["cid"] = cid.as_str().into();
     }
     json!({
-        "id": stream.id,
+        "id": *stream.id,
         "name": stream.name,
         "vhost": stream.vhost.id,
         "app": stream.key.app,
@@ -147,7 +147,7 @@ fn client(client: &Client) -> Value {
     let mut told = json!({
         "id": client.session.cid.as_str(),
         "vhost": client.stream.vhost.id,
-        "stream": client.stream.id,
+        "stream": *client.stream.id,
         "ip": client.session.peer.ip(),
         "pageUrl": client.request.page_url,
         "swfUrl": client.request.swf_url,

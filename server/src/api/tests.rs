@@ -113,6 +113,7 @@ impl Server {
                 tc_url: "rtmp://h/live".into(),
                 ..session::Request::default()
             },
+            visit: None,
         };
         let publishing = self.state.gate.publish(ask(&publisher, Kind::FmlePublish, stream)).await.unwrap();
         publisher.counters.add_received(4_000_000);

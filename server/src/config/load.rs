@@ -1,6 +1,7 @@
 //! From a checked tree to a [`Config`]: every value read with SRS's rules, and what those rules forgive put
 //! into a warning that says which value counts.
 
+mod access;
 mod observe;
 mod rtc;
 
@@ -424,6 +425,10 @@ impl<'a> Reader<'a> {
             hls,
             hls_sessions: self.hls_sessions(block.inner("hls")),
             rtc: self.rtc(block.inner("rtc")),
+            security: self.security(block.inner("security")),
+            proxies: self.proxies(block.inner("security")),
+            refer: self.refer(block.inner("refer")),
+            hooks: self.hooks(block.inner("http_hooks"), block.inner("hls")).map(Arc::new),
         }
     }
 

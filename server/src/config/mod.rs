@@ -4,6 +4,7 @@
 //!
 //! The way of a file: [`lexer`] → [`tree`] (with includes) → [`legacy`] spellings → `check` → `load`.
 
+mod access;
 mod check;
 pub mod directives;
 mod environment;
@@ -21,6 +22,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+pub use access::{Hooks, Refer, Rule, Security};
 pub use environment::Environment;
 pub use load::Source;
 pub use observe::Exporter;
@@ -310,6 +314,14 @@ pub struct Vhost {
     pub hls_sessions: HlsSessions,
     /// WebRTC.
     pub rtc: Rtc,
+    /// Rules by address, if there are any.
+    pub security: Option<Security>,
+    /// Proxies in front of this server, whose word about the addresses of clients counts.
+    pub proxies: Vec<IpNet>,
+    /// Pages that may send clients, if not all may.
+    pub refer: Option<Refer>,
+    /// Callbacks, if they are on.
+    pub hooks: Option<Arc<Hooks>>,
 }
 
 /// Players of a vhost.

@@ -1,23 +1,33 @@
 //! The one door. Every protocol asks here before any media flows; vhost rules, limits, security, tokens, callbacks and
 //! cluster look-up live behind it and nowhere else, in this order. What it hands out is released by `Drop`, so that no path forgets.
 
+mod hooks;
 mod refusals;
+mod refused;
+mod security;
 mod settings;
 
-use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hub::{Bell, Broadcast, Hub, Publication, Rules, StreamKey};
 use media::{Frame, Kind as MediaKind, Place, Remux, Stamped, Tracks};
+use tracing::info;
 
+use crate::caller::Caller;
 use crate::config::{Config, Vhost};
+use crate::process::Identity;
 use crate::session::{Cid, Client, Entry, Kind, Request, Roll, Seat, Session};
 use crate::sound;
 
+pub use hooks::{Reporter, Segment, Visit};
 pub use refusals::Refusals;
+pub use refused::Refused;
 pub use settings::Settings;
 
+use hooks::{Act, Hooks};
 use settings::Book;
 
 /// Somebody wants to publish or play.
@@ -28,38 +38,16 @@ pub struct Ask<'a> {
     pub kind: Kind,
     /// With what.
     pub request: Request,
+    /// The connection, where callbacks know connections.
+    pub visit: Option<&'a Visit>,
 }
 
-/// Why somebody may not. Each protocol says it in its own tongue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// There is no such vhost, or it is switched off.
-    NoVhost(String),
-    /// Another client publishes this stream.
-    Busy(Option<Cid>),
-    /// The request cannot be granted as it stands; the reason.
-    Denied(String),
-}
-
-impl Refused {
-    /// The reason in one word, for those who count.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::NoVhost(_) => "no_vhost",
-            Self::Busy(_) => "busy",
-            Self::Denied(_) => "denied",
-        }
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoVhost(name) => write!(f, "vhost {name} is not served here"),
-            Self::Busy(Some(cid)) => write!(f, "stream busy: client {cid} publishes it already"),
-            Self::Busy(None) => f.write_str("stream busy: another client publishes it already"),
-            Self::Denied(reason) => f.write_str(reason),
-        }
+impl Ask<'_> {
+    /// Where the client is: what proxies tell counts as far as they are trusted.
+    fn address(&self, vhost: &Vhost) -> IpAddr {
+        let peer = self.request.connection.unwrap_or(self.session.peer.ip()).to_canonical();
+        let is_trusted = vhost.proxies.iter().any(|net| net.contains(&peer));
+        self.request.forwarded.filter(|_| is_trusted).unwrap_or(peer).to_canonical()
     }
 }
 
@@ -81,6 +69,8 @@ pub struct Published {
     pub vhost: Arc<Vhost>,
     /// The publisher.
     pub session: Arc<Session>,
+    /// What tells services of its segments, if they want to know.
+    pub reporter: Option<Reporter>,
 }
 
 /// See the module.
@@ -91,13 +81,29 @@ pub struct Gate {
     roll: Arc<Roll>,
     refusals: Refusals,
     watchers: Vec<Box<dyn Watcher>>,
+    /// Without it, nobody is called.
+    hooks: Option<Hooks>,
 }
 
 impl Gate {
-    /// A gate that follows this configuration.
+    /// A gate that follows this configuration, and calls nobody.
     pub fn new(config: Arc<Config>, roll: Arc<Roll>) -> Self {
         let (config, book) = (ArcSwap::new(config), Book::default());
-        Self { config, book, hub: Hub::default(), roll, refusals: Refusals::default(), watchers: Vec::new() }
+        Self {
+            config,
+            book,
+            hub: Hub::default(),
+            roll,
+            refusals: Refusals::default(),
+            watchers: Vec::new(),
+            hooks: None,
+        }
+    }
+
+    /// Calls the services that are configured, in the name of this server.
+    pub fn with_caller(mut self, caller: Caller, identity: Arc<Identity>) -> Self {
+        self.hooks = Some(Hooks::new(caller, identity));
+        self
     }
 
     /// Has somebody told of each stream that begins.
@@ -144,13 +150,20 @@ impl Gate {
         }
     }
 
+    /// A stream as watchers get to see it.
+    fn published(&self, client: &Client, broadcast: Arc<Broadcast>, vhost: Arc<Vhost>) -> Published {
+        let reporter = self.hooks.as_ref().zip(vhost.hooks.as_ref());
+        let reporter = reporter.map(|(hooks, config)| hooks.reporter(config, client));
+        Published { broadcast, vhost, session: client.session.clone(), reporter }
+    }
+
     fn tell_turned(&self, publisher: &Client, vhost: &Arc<Vhost>) {
         let Some(broadcast) = publisher.stream.broadcast() else { return };
-        let stream = Published { broadcast, vhost: vhost.clone(), session: publisher.session.clone() };
+        let stream = self.published(publisher, broadcast, vhost.clone());
         self.watchers.iter().for_each(|watcher| watcher.turned(&stream));
     }
 
-    /// Admits a publisher.
+    /// Admits a publisher. May be dropped when the client leaves meanwhile.
     ///
     /// # Errors
     /// When it may not publish.
@@ -159,7 +172,7 @@ impl Gate {
         self.try_publish(ask).await.inspect_err(|refused| self.refusals.count(kind, refused))
     }
 
-    /// Admits a player.
+    /// Admits a player. May be dropped when the client leaves meanwhile.
     ///
     /// # Errors
     /// When it may not play.
@@ -180,7 +193,14 @@ impl Gate {
 
     async fn try_publish(&self, ask: Ask<'_>) -> Result<Publishing, Refused> {
         let vhost = self.vhost(&ask.request.vhost)?;
-        let broadcast = self.open(&ask, &vhost)?;
+        let key = key(&ask, &vhost)?;
+        check(&ask, &vhost)?;
+        // Services are not asked about what cannot be; two that are asked about at once meet below.
+        if let Some(publisher) = self.roll.publisher(&key) {
+            return Err(Refused::Busy(Some(publisher.session.cid)));
+        }
+        let act = self.ask(&ask, &vhost, &key).await?;
+        let broadcast = self.hub.open(&key, &rules(&vhost));
         let mut publication =
             broadcast.publish().map_err(|hub::Busy| Refused::Busy(self.publisher(&broadcast)))?;
         // Who sends Opus by enhanced RTMP has players that take it; browsers send nothing else, and their players were not chosen for it.
@@ -188,12 +208,14 @@ impl Gate {
         publication.convert_with(sound::converter(vhost.rtc.opus_bitrate, aac_bitrate));
         let seat = self.seat(ask, &broadcast)?;
         let settings = self.book.follow(&vhost, || self.config());
-        let stream = Published { broadcast, vhost: settings.now(), session: seat.client().session.clone() };
+        let stream = self.published(seat.client(), broadcast, settings.now());
         self.watchers.iter().for_each(|watcher| watcher.published(&stream));
+        let vhost = stream.vhost;
         Ok(Publishing {
+            _act: act,
             publication,
             seat,
-            vhost: stream.vhost,
+            vhost,
             settings,
             native: false,
             roll: self.roll.clone(),
@@ -202,10 +224,36 @@ impl Gate {
 
     async fn try_play(&self, ask: Ask<'_>) -> Result<Playing, Refused> {
         let vhost = self.vhost(&ask.request.vhost)?;
-        let broadcast = self.open(&ask, &vhost)?;
+        let key = key(&ask, &vhost)?;
+        check(&ask, &vhost)?;
+        let act = self.ask(&ask, &vhost, &key).await?;
+        let broadcast = self.hub.open(&key, &rules(&vhost));
         let seat = self.seat(ask, &broadcast)?;
         let settings = self.book.follow(&vhost, || self.config());
-        Ok(Playing { broadcast, vhost: settings.now(), settings, _seat: seat })
+        Ok(Playing { _act: act, broadcast, vhost: settings.now(), settings, _seat: seat })
+    }
+
+    /// Whether somebody may fetch a piece of a stream without being a player: what addresses and pages decide.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn check_fetch(&self, ask: &Ask<'_>) -> Result<(), Refused> {
+        check(ask, &*self.vhost(&ask.request.vhost)?)
+    }
+
+    /// Delivers what services are still to be told, as far as that takes no longer than `limit`. To be called when all clients are gone.
+    pub fn flush(&self, limit: Duration) {
+        let Some(hooks) = &self.hooks else { return };
+        hooks.flush(limit);
+        for (action, figures) in hooks.figures().snapshot().filter(|(_, figures)| figures.calls > 0) {
+            info!("{} was called: {figures}", action.name());
+        }
+    }
+
+    /// Asks the services.
+    async fn ask(&self, ask: &Ask<'_>, vhost: &Vhost, key: &StreamKey) -> Result<Option<Act>, Refused> {
+        let Some((hooks, config)) = self.hooks.as_ref().zip(vhost.hooks.as_ref()) else { return Ok(None) };
+        hooks.ask(ask, config, key, self.roll.stream_id(key)).await.map(Some)
     }
 
     /// The application under which a stream of this name is live in the vhost.
@@ -220,18 +268,9 @@ impl Gate {
         self.roll.publisher(key)
     }
 
-    fn open(&self, ask: &Ask<'_>, vhost: &Vhost) -> Result<Arc<Broadcast>, Refused> {
-        let Request { app, stream, .. } = &ask.request;
-        if stream.is_empty() {
-            return Err(Refused::Denied("the stream has no name".into()));
-        }
-        let key = StreamKey { vhost: vhost.name.clone(), app: app.clone(), stream: stream.clone() };
-        Ok(self.hub.open(&key, &rules(vhost)))
-    }
-
     /// Seats a client; not if its vhost has gone in this very moment, since nobody would send it away later.
     fn seat(&self, ask: Ask<'_>, broadcast: &Arc<Broadcast>) -> Result<Seat, Refused> {
-        let Ask { session, kind, request } = ask;
+        let Ask { session, kind, request, .. } = ask;
         let seat = self.roll.seat(Entry { session, kind, broadcast, request: Arc::new(request) });
         let name = &broadcast.key().vhost;
         let is_served = self.config.load().vhosts.iter().any(|vhost| vhost.enabled && vhost.name == *name);
@@ -241,6 +280,27 @@ impl Gate {
     fn publisher(&self, broadcast: &Broadcast) -> Option<Cid> {
         self.roll.publisher(broadcast.key()).map(|client| client.session.cid)
     }
+}
+
+/// The stream that somebody asks for.
+fn key(ask: &Ask<'_>, vhost: &Vhost) -> Result<StreamKey, Refused> {
+    let Request { app, stream, .. } = &ask.request;
+    if stream.is_empty() {
+        return Err(Refused::Denied("the stream has no name".into()));
+    }
+    Ok(StreamKey { vhost: vhost.name.clone(), app: app.clone(), stream: stream.clone() })
+}
+
+/// What can be decided at once: by the address and by the page.
+fn check(ask: &Ask<'_>, vhost: &Vhost) -> Result<(), Refused> {
+    let publishes = ask.kind.is_publish();
+    if let Some(security) = &vhost.security {
+        security::check_address(security, publishes, ask.address(vhost)).map_err(Refused::Denied)?;
+    }
+    if let Some(refer) = &vhost.refer {
+        security::check_page(refer, publishes, &ask.request.page_url).map_err(Refused::Denied)?;
+    }
+    Ok(())
 }
 
 /// What the vhost says about keeping a stream's past.
@@ -253,6 +313,8 @@ pub fn rules(vhost: &Vhost) -> Rules {
 
 /// The right to publish. Dropping it ends the publication and leaves the lists.
 pub struct Publishing {
+    // The first to go, so that the end is on its way to the services before the name is free for another publisher.
+    _act: Option<Act>,
     publication: Publication,
     seat: Seat,
     vhost: Arc<Vhost>,
@@ -333,6 +395,7 @@ impl Publishing {
 
 /// The right to play. Dropping it leaves the lists.
 pub struct Playing {
+    _act: Option<Act>,
     /// The stream.
     pub broadcast: Arc<Broadcast>,
     /// The vhost's rules when it was admitted.

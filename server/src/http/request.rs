@@ -1,6 +1,8 @@
 //! What a request says: which vhost it is for, and the parameters of its query.
 
-use axum::http::{Request, Uri, header};
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, Request, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use crate::session;
@@ -12,11 +14,22 @@ pub fn told<B>(request: &Request<B>) -> session::Request {
     session::Request {
         param: request.uri().query().map(|query| format!("?{query}")).unwrap_or_default(),
         page_url: header(header::REFERER).unwrap_or_default().to_owned(),
+        forwarded: forwarded(request.headers()),
         bearer: bearer
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim().to_owned()),
         ..session::Request::default()
     }
+}
+
+/// Where the client is, as proxies tell it: the first of `X-Forwarded-For`, else `X-Real-IP`.
+fn forwarded(headers: &HeaderMap) -> Option<IpAddr> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let first = header("x-forwarded-for").and_then(|list| list.split(',').next());
+    let told =
+        first.map(str::trim).filter(|ip| !ip.is_empty()).or_else(|| header("x-real-ip").map(str::trim))?;
+    // Some proxies add the port.
+    told.parse().ok().or_else(|| told.rsplit_once(':')?.0.trim_matches(['[', ']']).parse().ok())
 }
 
 /// The vhost that a request asks for: the parameter `vhost`, else `domain`, else the host without its port.
@@ -32,7 +45,8 @@ pub fn host<B>(request: &Request<B>) -> Option<&str> {
     host.or(request.uri().authority().map(|a| a.as_str()))
 }
 
-fn without_port(host: &str) -> &str {
+/// A host as a client wrote it, without its port.
+pub fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
@@ -49,6 +63,22 @@ pub fn parameter(uri: &Uri, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_behind_proxies() {
+        for (header, text, told) in [
+            ("X-Forwarded-For", "192.0.2.1, 10.0.0.1", "192.0.2.1"),
+            ("X-Forwarded-For", " 2001:db8::1 ", "2001:db8::1"),
+            ("X-Real-IP", "192.0.2.1:4711", "192.0.2.1"),
+            ("X-Real-IP", "[2001:db8::1]:4711", "2001:db8::1"),
+            ("X-Forwarded-For", "a b\" c, 10.0.0.1", ""),
+            ("X-Forwarded-For", "", ""),
+        ] {
+            let request = Request::get("/").header(header, text).body(()).unwrap();
+            let forwarded = super::told(&request).forwarded.map(|ip| ip.to_string());
+            assert_eq!(forwarded.unwrap_or_default(), told, "{header}: {text}");
+        }
+    }
 
     #[test]
     fn the_vhost_of_a_request() {

@@ -57,7 +57,7 @@ impl Server {
 
 fn ask<'a>(session: &'a Arc<Session>, kind: Kind, stream: &str) -> Ask<'a> {
     let request = Request { app: "live".into(), stream: stream.into(), ..Request::default() };
-    Ask { session, kind, request }
+    Ask { session, kind, request, visit: None }
 }
 
 fn session() -> Arc<Session> {

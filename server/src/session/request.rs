@@ -1,6 +1,7 @@
 //! What a client asks for, in its own words. What becomes of it is the gate's decision.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// See the module. Names are as the client told them; the gate finds what is configured.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub struct Request {
     pub tc_url: String,
     /// What `Authorization: Bearer` says.
     pub bearer: Option<String>,
+    /// Where the client is, as proxies tell it. Anybody can tell anything.
+    pub forwarded: Option<IpAddr>,
+    /// The other end of the connection, where the address of the session is what proxies tell.
+    pub connection: Option<IpAddr>,
 }
 
 impl Request {

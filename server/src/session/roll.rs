@@ -28,6 +28,8 @@ pub(super) struct Lists {
     pub(super) streams: BTreeMap<StreamKey, Arc<Stream>>,
     pub(super) clients: BTreeMap<Cid, Arc<Client>>,
     pub(super) past: Past,
+    /// Ids that were told of streams that are not there yet.
+    promised: HashMap<StreamKey, Weak<str>>,
 }
 
 /// A vhost that has seen a client since the start.
@@ -43,7 +45,7 @@ pub struct Vhost {
 /// A stream that somebody uses.
 pub struct Stream {
     /// `vid-…`; a stream that was gone and came back has a new one.
-    pub id: String,
+    pub id: Arc<str>,
     /// Its vhost.
     pub vhost: Arc<Vhost>,
     /// Its key.
@@ -201,12 +203,13 @@ impl Roll {
             })
         });
         let vhost = vhost.clone();
-        let Lists { streams, past, .. } = &mut *lists;
+        let Lists { streams, promised, past, .. } = &mut *lists;
         past.enter(entry.kind);
         entry.session.entered.store(true, Relaxed);
         let stream = streams.entry(key.clone()).or_insert_with(|| {
+            let promised = promised.remove(key).and_then(|id| id.upgrade());
             Arc::new(Stream {
-                id: random_vid(),
+                id: promised.unwrap_or_else(|| random_vid().into()),
                 vhost,
                 key: key.clone(),
                 name: entry.request.name().to_owned(),
@@ -242,6 +245,19 @@ impl Roll {
         lists.clients.insert(entry.session.cid, client.clone());
         drop(lists);
         Seat { client, roll: self.clone() }
+    }
+
+    /// The id of the stream of this key: its own, or the one that it will have if somebody is seated while this is kept.
+    pub fn stream_id(&self, key: &StreamKey) -> Arc<str> {
+        let mut lists = self.lists.lock();
+        let promised = || lists.promised.get(key)?.upgrade();
+        if let Some(id) = lists.streams.get(key).map(|stream| stream.id.clone()).or_else(promised) {
+            return id;
+        }
+        let id: Arc<str> = random_vid().into();
+        lists.promised.retain(|_, id| id.strong_count() > 0);
+        lists.promised.insert(key.clone(), Arc::downgrade(&id));
+        id
     }
 
     fn leave(&self, client: &Arc<Client>) {

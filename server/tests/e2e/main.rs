@@ -22,6 +22,7 @@ mod hls;
 mod hls_disk;
 mod hls_players;
 mod hls_sessions;
+mod hooks;
 mod http;
 mod http_abuse;
 mod http_audio;

@@ -16,15 +16,12 @@ const HEARTBEAT: Status = NotBuilt("reports to a management server");
 const HLS_FMP4: Status = NotBuilt("HLS with fragmented MP4");
 const HLS_KEYS: Status = NotBuilt("encrypted HLS");
 const HLS_RECOVER: Status = NotBuilt("continuing an HLS playlist after a restart");
-const HOOKS: Status = NotBuilt("HTTP callbacks");
 const INGEST: Status = NotBuilt("pulling inputs with ffmpeg");
 const MERGED: Status = NotBuilt(
     "start codes in RTP packets, which no standard knows: NAL units are aggregated as RFC 6184 says",
 );
-const REFER: Status = NotBuilt("checks of the page address");
 const RTC_CLOCK: Status = NotBuilt("WebRTC clock rates from the SDP");
 const RTSP: Status = NotBuilt("RTSP playback");
-const SECURITY: Status = NotBuilt("allow and deny rules");
 const SRT: Status = NotBuilt("SRT");
 const TRANSCODE: Status = NotBuilt("transcoding with ffmpeg");
 const VERSION: Status = NotBuilt("asking a vendor for new versions: this server tells nobody that it runs");
@@ -279,16 +276,17 @@ pub static TABLE: &[Directive] = table! {
     "vhost.publish.try_annexb_first", NotOff, "on", Variable, Live, Built, "guess Annex B before length-prefixed NAL units";
     "vhost.publish.kickoff_for_idle", FloatS, "0", Variable, Push, Built, "drop a publisher that has had no player for this long; 0 never does";
 
-    "vhost.refer", Block, "", None, Live, REFER, "checks the page a client was opened from";
-    "vhost.refer.enabled", On, "off", None, Live, REFER, "check";
-    "vhost.refer.all", Words, "", None, Live, REFER, "domains allowed to connect", like "github.com github.io";
-    "vhost.refer.publish", Words, "", None, Live, REFER, "domains allowed to publish", like "github.com github.io";
-    "vhost.refer.play", Words, "", None, Live, REFER, "domains allowed to play", like "github.com github.io";
+    "vhost.refer", Block, "", None, Live, Built, "checks the page a client was opened from";
+    "vhost.refer.enabled", On, "off", None, Live, Built, "check";
+    "vhost.refer.all", Words, "", None, Live, Built, "domains allowed to connect", like "github.com github.io";
+    "vhost.refer.publish", Words, "", None, Live, Built, "domains allowed to publish", like "github.com github.io";
+    "vhost.refer.play", Words, "", None, Live, Built, "domains allowed to play", like "github.com github.io";
 
-    "vhost.security", Block, "", None, Live, SECURITY, "who may publish and play, by address";
-    "vhost.security.enabled", On, "off", None, Live, SECURITY, "apply the rules";
-    "vhost.security.allow", Lines, "", None, Live, SECURITY, "`publish` or `play`, then `all`, an address or an IPv4 network; repeatable", like "play all";
-    "vhost.security.deny", Lines, "", None, Live, SECURITY, "the same; wins over `allow`", like "publish all";
+    "vhost.security", Block, "", None, Live, Built, "who may publish and play, by address";
+    "vhost.security.enabled", On, "off", None, Live, Built, "apply the rules";
+    "vhost.security.allow", Lines, "", None, Live, Built, "`publish` or `play`, then `all`, an address or a network; repeatable", like "play all";
+    "vhost.security.deny", Lines, "", None, Live, Built, "the same; wins over `allow`", like "publish all";
+    "vhost.security.trusted_proxies", Words, "", None, Live, Built, "proxies whose `X-Forwarded-For` counts for these rules, for `limits` and for `signed_url`; needs no `enabled` (ours)", like "127.0.0.1 10.0.0.0/8";
 
     "vhost.http_static", Block, "", None, Push, Built, "a folder on the HTTP server";
     "vhost.http_static.enabled", On, "off", Variable, Push, Built, "serve it";
@@ -304,17 +302,19 @@ pub static TABLE: &[Directive] = table! {
     "vhost.http_remux.has_video", NotOff, "on", Variable, Live, Built, "the header says there is video";
     "vhost.http_remux.guess_has_av", NotOff, "on", Variable, Live, Built, "find both out from the stream instead";
 
-    "vhost.http_hooks", Block, "", None, Live, HOOKS, "HTTP callbacks";
-    "vhost.http_hooks.enabled", On, "off", Variable, Live, HOOKS, "call them";
-    "vhost.http_hooks.on_connect", Words, "", Variable, Live, HOOKS, "a client connected; may refuse it", like "http://127.0.0.1:8085/api/v1/clients";
-    "vhost.http_hooks.on_close", Words, "", Variable, Live, HOOKS, "a client left", like "http://127.0.0.1:8085/api/v1/clients";
-    "vhost.http_hooks.on_publish", Words, "", Variable, Live, HOOKS, "a stream starts; may refuse it", like "http://127.0.0.1:8085/api/v1/streams";
-    "vhost.http_hooks.on_unpublish", Words, "", Variable, Live, HOOKS, "a stream ended", like "http://127.0.0.1:8085/api/v1/streams";
-    "vhost.http_hooks.on_play", Words, "", Variable, Live, HOOKS, "a player starts; may refuse it", like "http://127.0.0.1:8085/api/v1/sessions";
-    "vhost.http_hooks.on_stop", Words, "", Variable, Live, HOOKS, "a player stopped", like "http://127.0.0.1:8085/api/v1/sessions";
-    "vhost.http_hooks.on_dvr", Words, "", Variable, Live, HOOKS, "a recording is complete", like "http://127.0.0.1:8085/api/v1/dvrs";
-    "vhost.http_hooks.on_hls", Words, "", Variable, Live, HOOKS, "a segment is complete", like "http://127.0.0.1:8085/api/v1/hls";
-    "vhost.http_hooks.on_hls_notify", Words, "", Variable, Live, HOOKS, "GET after each segment", like "http://127.0.0.1:8085/api/v1/hls/[app]/[stream]/[ts_url][param]";
+    "vhost.http_hooks", Block, "", None, Live, Built, "HTTP callbacks";
+    "vhost.http_hooks.enabled", On, "off", Variable, Live, Built, "call them";
+    "vhost.http_hooks.timeout", FloatS, "30", None, Live, Built, "how long a call may take (ours)";
+    "vhost.http_hooks.tls_ca", Path, "", None, Live, Built, "PEM file of the authorities that vouch for https services, in place of those of the system (ours)", like "./conf/ca.crt";
+    "vhost.http_hooks.on_connect", Words, "", Variable, Live, Built, "a client connected; may refuse it", like "http://127.0.0.1:8085/api/v1/clients";
+    "vhost.http_hooks.on_close", Words, "", Variable, Live, Built, "a client left", like "http://127.0.0.1:8085/api/v1/clients";
+    "vhost.http_hooks.on_publish", Words, "", Variable, Live, Built, "a stream starts; may refuse it", like "http://127.0.0.1:8085/api/v1/streams";
+    "vhost.http_hooks.on_unpublish", Words, "", Variable, Live, Built, "a stream ended", like "http://127.0.0.1:8085/api/v1/streams";
+    "vhost.http_hooks.on_play", Words, "", Variable, Live, Built, "a player starts; may refuse it", like "http://127.0.0.1:8085/api/v1/sessions";
+    "vhost.http_hooks.on_stop", Words, "", Variable, Live, Built, "a player stopped", like "http://127.0.0.1:8085/api/v1/sessions";
+    "vhost.http_hooks.on_dvr", Words, "", Variable, Live, DVR, "a recording is complete", like "http://127.0.0.1:8085/api/v1/dvrs";
+    "vhost.http_hooks.on_hls", Words, "", Variable, Live, Built, "a segment is complete", like "http://127.0.0.1:8085/api/v1/hls";
+    "vhost.http_hooks.on_hls_notify", Words, "", Variable, Live, Built, "GET after each segment", like "http://127.0.0.1:8085/api/v1/hls/[app]/[stream]/[ts_url][param]";
 
     "vhost.exec", Block, "", None, Push, EXEC, "commands that run while a stream is published";
     "vhost.exec.enabled", On, "off", None, Push, EXEC, "run them";
@@ -353,7 +353,7 @@ pub static TABLE: &[Directive] = table! {
     "vhost.hls.hls_dispose", IntS, "120", Variable, Push, Built, "delete everything when no data comes for this long; 0 never does";
     "vhost.hls.hls_wait_keyframe", NotOff, "on", Variable, Push, Built, "cut at keyframes only";
     "vhost.hls.hls_ts_floor", On, "off", Variable, Push, Built, "`[timestamp]` counts fragments";
-    "vhost.hls.hls_nb_notify", Int, "64", Variable, Live, HOOKS, "bytes read of the answer to on_hls_notify";
+    "vhost.hls.hls_nb_notify", Int, "64", Variable, Live, Built, "bytes read of the answer to on_hls_notify";
     "vhost.hls.hls_ctx", NotOff, "on", Variable, Live, Built, "give each player a session id";
     "vhost.hls.hls_ts_ctx", NotOff, "on", Variable, Live, Built, "put it on segment addresses too";
     "vhost.hls.hls_keys", NotOff, "off", Variable, Push, HLS_KEYS, "encrypt with AES-128";

@@ -23,7 +23,7 @@ use super::shelf::Shelf;
 use super::stream::{Order, Stream};
 use crate::config::Hls;
 use crate::form;
-use crate::gate::{Published, Watcher};
+use crate::gate::{Published, Reporter, Watcher};
 use crate::log;
 use crate::session::Session;
 
@@ -48,6 +48,8 @@ struct Followed {
     hls: Arc<Hls>,
     /// Set when the stream is not to be followed in this way any more.
     over: Arc<AtomicBool>,
+    /// Who is told of segments.
+    reporter: Option<Reporter>,
 }
 
 /// A stream to be followed.
@@ -111,7 +113,7 @@ impl Watcher for Packager {
             && Some(&*followed.hls) == stream.vhost.hls.as_ref()
         {
             // The publisher before it has only just left.
-            followed.publisher = stream.session.clone();
+            (followed.publisher, followed.reporter) = (stream.session.clone(), stream.reporter.clone());
             return;
         }
         self.follow(stream, &mut following);
@@ -119,9 +121,13 @@ impl Watcher for Packager {
 
     fn turned(&self, stream: &Published) {
         let mut following = self.following.lock();
-        let followed = following.get(stream.broadcast.key()).filter(|followed| followed.is_of(stream));
-        if followed.map(|followed| &*followed.hls) != stream.vhost.hls.as_ref() {
-            self.follow(stream, &mut following);
+        let followed = following.get_mut(stream.broadcast.key()).filter(|followed| followed.is_of(stream));
+        match followed {
+            Some(followed) if Some(&*followed.hls) == stream.vhost.hls.as_ref() => {
+                followed.reporter = stream.reporter.clone();
+            }
+            None if stream.vhost.hls.is_none() => {}
+            _ => self.follow(stream, &mut following),
         }
     }
 }
@@ -148,7 +154,8 @@ impl Packager {
         match self.jobs.try_send(job) {
             Ok(()) => {
                 let (broadcast, publisher) = (Arc::downgrade(&stream.broadcast), stream.session.clone());
-                following.insert(key.clone(), Followed { broadcast, publisher, hls, over });
+                let reporter = stream.reporter.clone();
+                following.insert(key.clone(), Followed { broadcast, publisher, reporter, hls, over });
             }
             Err(_) => error!("hls: too much to do, {key} is not segmented"),
         }
@@ -303,10 +310,18 @@ impl Worker {
 
     async fn take(&self, stream: &mut Stream, pieces: &mut Vec<Stamped<Piece>>) {
         for piece in pieces.drain(..) {
-            if stream.take(piece.unit) == Order::Disconnect
-                && let Some(publisher) = self.publisher()
-            {
-                publisher.kick("HLS cannot be written and `hls_on_error` says disconnect");
+            match stream.take(piece.unit) {
+                Order::Continue => {}
+                Order::Tell(segment) => {
+                    if let Some(reporter) = self.reporter() {
+                        reporter.segment(&segment);
+                    }
+                }
+                Order::Disconnect => {
+                    if let Some(publisher) = self.publisher() {
+                        publisher.kick("HLS cannot be written and `hls_on_error` says disconnect");
+                    }
+                }
             }
         }
         tokio::task::yield_now().await;
@@ -314,6 +329,10 @@ impl Worker {
 
     fn publisher(&self) -> Option<Arc<Session>> {
         self.following.lock().get(&self.key).map(|followed| followed.publisher.clone())
+    }
+
+    fn reporter(&self) -> Option<Reporter> {
+        self.following.lock().get(&self.key).and_then(|followed| followed.reporter.clone())
     }
 
     /// Stops following, unless another publisher has just come.

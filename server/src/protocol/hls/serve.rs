@@ -26,8 +26,8 @@ use super::Service;
 use super::sessions::Player;
 use super::shelf::{self, Segment};
 use crate::config::Vhost;
-use crate::gate::{Ask, Playing, Refused};
-use crate::http::request;
+use crate::gate::Ask;
+use crate::http::{refusal, request};
 use crate::log;
 use crate::session::{self, Cid, Kind, Session};
 
@@ -182,24 +182,26 @@ impl Service {
         }
         let session = Session::named(cid.unwrap_or_else(Cid::random), wanted.peer);
         let span = log::span(session.cid);
-        let playing = self.ask(&session, wanted).instrument(span.clone()).await.map_err(|refused| {
-            span.in_scope(|| warn!("client refused: {refused}, peer={}", session.peer));
-            refuse(status(&refused), &refused)
-        })?;
+        let playing =
+            self.gate.play(self.ask(&session, wanted)).instrument(span.clone()).await.map_err(|refused| {
+                span.in_scope(|| warn!("client refused: {refused}, peer={}", session.peer));
+                refusal::respond(&refused)
+            })?;
         span.in_scope(|| info!("start play stream={}, type=hls-play", playing.broadcast.key()));
         Ok(self.sessions.enter(session, wanted.place.clone(), playing))
     }
 
-    async fn ask(&self, session: &Arc<Session>, wanted: &Wanted) -> Result<Playing, Refused> {
+    /// What the gate is asked for a player.
+    fn ask<'a>(&self, session: &'a Arc<Session>, wanted: &Wanted) -> Ask<'a> {
         let request = session::Request {
             vhost: wanted.asked.clone(),
             app: wanted.app.clone(),
             stream: wanted.stream.clone(),
             name: wanted.file.clone(),
-            tc_url: format!("http://{}/{}", wanted.host, wanted.app),
+            tc_url: format!("http://{}/{}", request::without_port(&wanted.host), wanted.app),
             ..wanted.told.clone()
         };
-        self.gate.play(Ask { session, kind: Kind::HlsPlay, request }).await
+        Ask { session, kind: Kind::HlsPlay, request, visit: None }
     }
 
     async fn segment(
@@ -223,14 +225,20 @@ impl Service {
         if !wanted.vhost.hls_sessions.ctx {
             return send(segment, request).await;
         }
-        // Media for nobody we know: the gate decides, as it would for a player.
         wanted.of(&stream);
         let session = Session::named(Cid::random(), wanted.peer);
-        match self.ask(&session, &wanted).await {
+        let ask = self.ask(&session, &wanted);
+        let admitted = match wanted.vhost.hls_sessions.ts_ctx {
+            // Media for nobody we know: the gate decides, as it would for a player.
+            true => self.gate.play(ask).await.map(Some),
+            // Segments are to be anybody's, such as a network's that caches them.
+            false => self.gate.check_fetch(&ask).map(|()| None),
+        };
+        match admitted {
             Ok(_playing) => send(segment, request).await,
             Err(refused) => {
                 warn!("client refused: {refused}, peer={}", session.peer);
-                refuse(status(&refused), &refused)
+                refusal::respond(&refused)
             }
         }
     }
@@ -272,14 +280,6 @@ fn answer(text: String) -> Response {
 
 fn refuse(status: StatusCode, reason: &dyn Display) -> Response {
     (status, format!("{reason}\n")).into_response()
-}
-
-fn status(refused: &Refused) -> StatusCode {
-    match refused {
-        Refused::NoVhost(_) => StatusCode::NOT_FOUND,
-        Refused::Busy(_) => StatusCode::CONFLICT,
-        Refused::Denied(_) => StatusCode::FORBIDDEN,
-    }
 }
 
 async fn send(segment: Segment, mut request: Request) -> Response {

@@ -18,6 +18,7 @@ use super::shelf::{self, Shelf};
 use super::store::{self, Open};
 use crate::config::{Hls, HlsOnError, HlsStorage};
 use crate::form;
+use crate::gate;
 use crate::naming::{self, Names};
 
 /// See the module.
@@ -71,9 +72,11 @@ struct Kept {
 }
 
 /// What the caller has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Order {
     Continue,
+    /// A segment is complete.
+    Tell(Box<gate::Segment>),
     /// `hls_on_error disconnect`
     Disconnect,
 }
@@ -270,16 +273,33 @@ impl Stream {
             shelf::Segment::File(_) => (0, true),
         };
         self.shelf.put_segment(place.clone(), stored, &self.key);
+        let uri = self.uri(&relative);
+        let told = self.told(&segment, &path, &uri);
         self.kept.push_back(Kept { place, path, size, in_file });
         debug!("hls: {} segment {} of {} ms", self.key, self.seq, segment.duration.millis());
         let discontinuity = std::mem::take(&mut self.gap) || segment.discontinuity;
-        let uri = self.uri(&relative);
         let out = self.window.push(Entry { seq: self.seq, uri, duration: segment.duration, discontinuity });
         self.seq += 1;
         self.expired += out.len();
         self.clean();
         self.list();
-        Order::Continue
+        Order::Tell(told)
+    }
+
+    /// What services are told of a segment.
+    fn told(&self, segment: &Segment, path: &Path, uri: &str) -> Box<gate::Segment> {
+        let folder = self.m3u8.rsplit_once('/').map_or("", |(folder, _)| folder);
+        Box::new(gate::Segment {
+            duration: segment.duration.0 as f64 / 1e6,
+            file: path.to_string_lossy().into_owned(),
+            url: match self.hls.entry_prefix.is_empty() && !folder.is_empty() {
+                true => format!("{folder}/{uri}"),
+                false => uri.to_owned(),
+            },
+            m3u8: self.path(&self.m3u8).to_string_lossy().into_owned(),
+            m3u8_url: self.m3u8.clone(),
+            sequence: self.seq,
+        })
     }
 
     /// Shows what there is now.
@@ -503,8 +523,10 @@ mod tests {
     fn segment(stream: &mut Stream, text: &'static str) -> Order {
         let end = Segment { start: Micros::ZERO, duration: Micros::from_secs(2), discontinuity: false };
         for piece in [Piece::Begin, Piece::Data(Bytes::from_static(text.as_bytes())), Piece::End(end)] {
-            if stream.take(piece) == Order::Disconnect {
-                return Order::Disconnect;
+            match stream.take(piece) {
+                Order::Disconnect => return Order::Disconnect,
+                Order::Continue => {}
+                told @ Order::Tell(_) => return told,
             }
         }
         Order::Continue
@@ -561,7 +583,7 @@ mod tests {
         let path = folder("memory");
         fs::write(&path, "a file where a folder should be").unwrap();
         let (mut stream, shelf) = stream(&path, "");
-        assert_eq!(segment(&mut stream, "whole"), Order::Continue);
+        assert!(matches!(segment(&mut stream, "whole"), Order::Tell(_)));
         assert!(listed(&shelf, "a.com/live/käm 1.m3u8").contains("1-0.ts"));
         let Some((shelf::Segment::Ram(pieces), _)) = shelf.segment("a.com/live/käm 1-0.ts") else {
             panic!()
@@ -646,6 +668,20 @@ mod tests {
         segment(&mut stream, "x");
         let year = Timestamp::now().to_zoned(jiff::tz::TimeZone::system()).year();
         assert!(shelf.segment(&format!("a.com/live/käm 1/0-2000-{year}.ts")).is_some());
+    }
+
+    #[test]
+    fn services_are_told_files_and_addresses() {
+        let path = folder("told");
+        let (mut stream, _) = stream(&path, "");
+        segment(&mut stream, "one");
+        let Order::Tell(told) = segment(&mut stream, "two") else { panic!("nothing is told") };
+        assert_eq!(told.file, path.join("live/käm 1-1.ts").to_string_lossy());
+        assert_eq!((&*told.url, &*told.m3u8_url), ("live/k%C3%A4m%201-1.ts", "live/käm 1.m3u8"));
+        assert_eq!((told.duration, told.sequence), (2.0, 1));
+        let (mut stream, _) = self::stream(&path, "hls_entry_prefix http://cdn/;");
+        let Order::Tell(told) = segment(&mut stream, "one") else { panic!("nothing is told") };
+        assert_eq!(told.url, "http://cdn/live/k%C3%A4m%201-0.ts");
     }
 
     #[test]

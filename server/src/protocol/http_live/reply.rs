@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use axum::http::{HeaderMap, StatusCode, Version, header};
 
-use crate::http::handshake;
+use crate::http::{handshake, refusal};
 use crate::net::Framing;
 
 /// A response head.
@@ -28,6 +28,9 @@ impl Reply {
         if status == StatusCode::UPGRADE_REQUIRED {
             reply.header("Upgrade", "websocket");
             reply.header("Sec-WebSocket-Version", "13");
+        }
+        if let Some((name, value)) = refusal::header(status) {
+            reply.header(name.as_str(), value.to_str().unwrap_or_default());
         }
         reply.header("Content-Type", "text/plain; charset=utf-8");
         reply.header("Content-Length", &(reason.len() + 1).to_string());

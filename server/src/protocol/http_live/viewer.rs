@@ -1,14 +1,14 @@
 //! One player of a live stream, from its request to its end: admission, the response head, the body, and what the player says
 //! meanwhile. What bodies consist of is told by `flv` and `plain`.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, Request, StatusCode, Version, header};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use formats::{es, ts};
 use media::{Remux, codec::Codec};
 use tokio::time::timeout;
@@ -21,7 +21,7 @@ use super::{Service, flv, plain};
 use crate::config::{HttpFormat, HttpRemux};
 use crate::form;
 use crate::gate::{Ask, Playing, Refused};
-use crate::http::{handshake, request};
+use crate::http::{handshake, refusal, request};
 use crate::net::{Conn, Core, Delivery, Followed, Framing, Input, Outbox, Wire};
 use crate::session::{self, Kind, Session};
 
@@ -50,6 +50,9 @@ enum Ended {
     #[error("{0}")]
     WebSocket(#[from] websocket::Error),
 }
+
+/// What a player may say before it is admitted.
+const MAX_EARLY: usize = 64 << 10;
 
 /// How long a player that was told the end has to take it.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -102,10 +105,10 @@ impl Viewer {
                 return Err(Ended::Refused(reason.into()));
             }
         };
-        let playing = match self.admit(session, &target).await {
+        let playing = match self.admit(session, &target, input).await? {
             Ok(playing) => playing,
             Err(refused) => {
-                outbox.send(self.refusal(status(&refused), &refused.to_string()))?;
+                outbox.send(self.refusal(refusal::status(&refused), &refused.to_string()))?;
                 return Err(Ended::Refused(refused.to_string()));
             }
         };
@@ -161,7 +164,13 @@ impl Viewer {
         }
     }
 
-    async fn admit(&self, session: &Arc<Session>, target: &Target) -> Result<Playing, Refused> {
+    /// What the gate says, unless the player leaves first. What it sends meanwhile is kept.
+    async fn admit(
+        &mut self,
+        session: &Arc<Session>,
+        target: &Target,
+        input: &mut Input,
+    ) -> Result<Result<Playing, Refused>, Ended> {
         let request = session::Request {
             vhost: target.vhost.clone(),
             app: target.app.clone(),
@@ -170,7 +179,30 @@ impl Viewer {
             tc_url: format!("http://{}/{}", target.vhost, target.app),
             ..request::told(&self.request)
         };
-        self.service.gate.play(Ask { session, kind: Kind::FlvPlay, request }).await
+        let Self { core, service, early, .. } = self;
+        let mut said = BytesMut::from(&early[..]);
+        let leave = async {
+            while said.len() < MAX_EARLY {
+                let read = poll_fn(|cx| {
+                    input.poll_read(cx, core, |bytes| {
+                        said.extend_from_slice(bytes);
+                        bytes.is_empty()
+                    })
+                });
+                if read.await.unwrap_or(true) {
+                    return;
+                }
+            }
+            pending().await
+        };
+        let ask = Ask { session, kind: Kind::FlvPlay, request, visit: None };
+        let admitted = tokio::select! {
+            biased;
+            admitted = service.gate.play(ask) => Ok(admitted),
+            () = leave => Err(Ended::Left),
+        };
+        *early = said.freeze();
+        admitted
     }
 
     async fn deliver(&self, playing: &Playing, outbox: &Rc<Outbox>, framing: Framing) -> io::Result<()> {
@@ -310,15 +342,6 @@ fn mismatch(playing: &Playing) -> Option<String> {
             let none = !codecs.is_empty() && !codecs.into_iter().any(ts::carries);
             none.then(|| format!("this stream is {}, which MPEG-TS does not carry", names.join(" and ")))
         }
-    }
-}
-
-/// The HTTP status that says a refusal.
-fn status(refused: &Refused) -> StatusCode {
-    match refused {
-        Refused::NoVhost(_) => StatusCode::NOT_FOUND,
-        Refused::Busy(_) => StatusCode::CONFLICT,
-        Refused::Denied(_) => StatusCode::FORBIDDEN,
     }
 }
 

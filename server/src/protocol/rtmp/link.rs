@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use ::rtmp::{Event, Server, ServerOptions};
 use media::Micros;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
+use crate::gate::Refused;
 use crate::net::{Conn, Core, Input, Outbox};
 
 /// How a connection ended.
@@ -51,6 +52,9 @@ pub(super) struct Link {
 /// Merged read does not wait after reads of this size, since more is there already.
 const SMALL_READ: usize = 4096;
 
+/// While a decision is outstanding, so many bytes are read ahead: a client that leaves is seen to leave.
+const MAX_HELD: usize = 256 << 10;
+
 /// A peer that is told goodbye has this long to read it.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -71,6 +75,22 @@ impl Link {
     /// The next event. May be dropped and called again.
     pub(super) async fn event(&mut self) -> Result<Event, Ended> {
         poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    /// Waits for the gate's decision, unless the client leaves first.
+    pub(super) async fn decided<T>(
+        &mut self,
+        decision: impl Future<Output = Result<T, Refused>>,
+    ) -> Result<Result<T, Refused>, Ended> {
+        let mut decision = pin!(decision);
+        loop {
+            tokio::select! {
+                biased;
+                decided = &mut decision => return Ok(decided),
+                // Nothing happens on a connection that waits, but its end.
+                event = self.event() => drop(event?),
+            }
+        }
     }
 
     /// Sends the answers that the session has made.
@@ -97,6 +117,10 @@ impl Link {
                     return Poll::Pending;
                 }
                 self.rest = None;
+            }
+            if self.server.held() > MAX_HELD {
+                // Until the decision is made; a client that is so fast waits for it.
+                return Poll::Pending;
             }
             let Self { input, core, server, .. } = self;
             let now = core.now();

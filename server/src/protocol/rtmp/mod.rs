@@ -13,12 +13,12 @@ use ::rtmp::{Connect, ConnectReply, Event, ServerIdentity, Url};
 use tracing::{Instrument, info, warn};
 
 use crate::config::Config;
-use crate::gate::{Ask, Gate, Refused};
+use crate::gate::{Gate, Refused, Visit};
 use crate::log;
 use crate::net::listen::Pass;
 use crate::net::{Conn, Core};
 use crate::process::Identity;
-use crate::session::{Kind, Request, Session};
+use crate::session::{Request, Session};
 
 use link::{Ended, Link};
 
@@ -43,7 +43,8 @@ async fn serve_logged(core: Rc<Core>, service: Arc<Service>, conn: Conn, pass: P
     info!("RTMP client ip={}:{}", session.peer.ip(), session.peer.port());
     let local = conn.local.ip();
     let link = Link::new(core, conn);
-    let mut client = Client { service, session, link, local, connect: None };
+    let mut client =
+        Client { service, session, link, local, proxied: None, connect: None, visit: Visit::default() };
     // Boxed so that the task of a connection is no larger than what it does needs.
     let ended = Box::pin(client.run(&pass)).await;
     let Err(ended) = ended else { return };
@@ -70,14 +71,21 @@ struct Client {
     session: Arc<Session>,
     link: Link,
     local: IpAddr,
+    /// Where it is, as a proxy tells it.
+    proxied: Option<IpAddr>,
     connect: Option<Box<Connect>>,
+    /// The connection, for callbacks.
+    visit: Visit,
 }
 
 impl Client {
     async fn run(&mut self, pass: &Pass) -> Result<(), Ended> {
         loop {
             match self.event().await? {
-                Event::ProxyAddress(ip) => info!("RTMP proxy tells client ip={ip}"),
+                Event::ProxyAddress(ip) => {
+                    info!("RTMP proxy tells client ip={ip}");
+                    self.proxied = Some(ip.into());
+                }
                 Event::Connect(connect) if pass.full => {
                     drop(connect);
                     let limit = self.service.config.max_connections;
@@ -130,10 +138,11 @@ impl Client {
         Ok(())
     }
 
-    fn ask(&self, kind: Kind, url: &Url) -> Ask<'_> {
+    /// What it asks for.
+    fn request(&self, url: &Url) -> Request {
         let of =
             |told: fn(&Connect) -> &String| self.connect.as_deref().map(told).cloned().unwrap_or_default();
-        let request = Request {
+        Request {
             vhost: url.vhost.clone(),
             app: url.app.clone(),
             stream: url.stream.clone(),
@@ -141,9 +150,9 @@ impl Client {
             page_url: of(|connect| &connect.page_url),
             swf_url: of(|connect| &connect.swf_url),
             tc_url: of(|connect| &connect.tc_url),
+            forwarded: self.proxied,
             ..Request::default()
-        };
-        Ask { session: &self.session, kind, request }
+        }
     }
 }
 
@@ -151,7 +160,9 @@ impl Client {
 fn publish_code(refused: &Refused) -> &'static str {
     match refused {
         Refused::Busy(_) => "NetStream.Publish.BadName",
-        Refused::NoVhost(_) | Refused::Denied(_) => "NetStream.Publish.Denied",
+        Refused::NoVhost(_) | Refused::Unproved(_) | Refused::Denied(_) | Refused::Unable(_) => {
+            "NetStream.Publish.Denied"
+        }
     }
 }
 
@@ -159,6 +170,8 @@ fn publish_code(refused: &Refused) -> &'static str {
 fn play_code(refused: &Refused) -> &'static str {
     match refused {
         Refused::NoVhost(_) => "NetStream.Play.StreamNotFound",
-        Refused::Busy(_) | Refused::Denied(_) => "NetStream.Play.Failed",
+        Refused::Busy(_) | Refused::Unproved(_) | Refused::Denied(_) | Refused::Unable(_) => {
+            "NetStream.Play.Failed"
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::link::Ended;
 use super::wire::Wire;
 use super::{Client, play_code};
 use crate::form;
+use crate::gate::Ask;
 use crate::net::delivery::Done;
 use crate::net::{Delivery, Framing};
 use crate::session::Kind;
@@ -24,7 +25,9 @@ impl Client {
             "client identified, type=rtmp-play, vhost={}, app={}, stream={}, param={}",
             url.vhost, url.app, url.stream, url.param
         );
-        let playing = match self.service.gate.play(self.ask(Kind::RtmpPlay, url)).await {
+        let request = self.request(url);
+        let ask = Ask { session: &self.session, kind: Kind::RtmpPlay, request, visit: Some(&self.visit) };
+        let playing = match self.link.decided(self.service.gate.play(ask)).await? {
             Ok(playing) => playing,
             Err(refused) => {
                 let reason = refused.to_string();

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::link::{Deadline, Ended};
 use super::{Client, publish_code};
 use crate::config::Vhost;
-use crate::gate::Publishing;
+use crate::gate::{Ask, Publishing};
 use crate::session::Kind;
 
 impl Client {
@@ -33,7 +33,9 @@ impl Client {
             url.stream,
             url.param
         );
-        let publishing = match self.service.gate.publish(self.ask(kind, url)).await {
+        let request = self.request(url);
+        let ask = Ask { session: &self.session, kind, request, visit: Some(&self.visit) };
+        let publishing = match self.link.decided(self.service.gate.publish(ask)).await? {
             Ok(publishing) => publishing,
             Err(refused) => {
                 let reason = refused.to_string();

@@ -45,7 +45,7 @@ struct State {
 
 /// What it is there for.
 enum Part {
-    Player(Player),
+    Player(Box<Player>),
     Publisher(Box<Publisher>),
 }
 
@@ -137,7 +137,7 @@ impl Peer {
         let Guest { session, options, role, restart } = guest;
         let ufrag = options.ice.local.ufrag.clone();
         let part = match role {
-            Role::Player { playing, sections } => Part::Player(Player::new(*playing, &sections)),
+            Role::Player { playing, sections } => Part::Player(Box::new(Player::new(*playing, &sections))),
             Role::Publisher { agreement, publishing, sections } => {
                 Part::Publisher(Box::new(Publisher::new(agreement, *publishing, sections)))
             }

@@ -6,7 +6,7 @@ mod footage;
 mod independents;
 mod networks;
 mod pages;
-mod peer;
+pub mod peer;
 mod refusals;
 mod relay;
 mod rooms;

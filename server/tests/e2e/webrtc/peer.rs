@@ -101,6 +101,12 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Says more in the query.
+    pub fn saying(mut self, query: &str) -> Self {
+        self.more += &format!("&{query}");
+        self
+    }
+
     /// Connectivity is checked this often.
     pub fn checked(mut self, every: Duration) -> Self {
         self.checks = every;

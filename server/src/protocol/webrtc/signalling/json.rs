@@ -9,6 +9,7 @@ use tracing::Instrument;
 
 use super::wish::{Address, Wish};
 use super::{Admitted, Refusal, Service, client, read, tell};
+use crate::http::refusal;
 use crate::log;
 use crate::process::Identity;
 use crate::session::Cid;
@@ -40,7 +41,12 @@ async fn answer(service: Service, request: Request, purpose: Purpose) -> Respons
         if let Some(ip) = text("clientip").and_then(|ip| ip.parse().ok()) {
             peer.set_ip(ip);
         }
-        let (sdp, stream) = (needed("sdp")?, Address::parse(needed("streamurl")?)?);
+        let (sdp, mut stream) = (needed("sdp")?, Address::parse(needed("streamurl")?)?);
+        if purpose == Purpose::Publish {
+            // Callbacks know by this where a publisher comes from.
+            let separator = if stream.param.is_empty() { '?' } else { '&' };
+            stream.param = format!("{}{separator}upstream=rtc", stream.param);
+        }
         let wish = Wish::new(&Request::from_parts(parts, ()), purpose, peer, stream)?;
         let said = |name| text(name).unwrap_or_default().escape_debug().to_string();
         tracing::debug!("offer by JSON: api={}, tid={}", said("api"), said("tid"));
@@ -63,7 +69,9 @@ async fn answer(service: Service, request: Request, purpose: Purpose) -> Respons
         Err(refusal) => {
             tell(&span, &refusal, peer);
             let code = StatusCode::BAD_REQUEST.as_u16();
-            reply(refusal.status, &json!({ "code": code, "message": refusal.reason }))
+            let mut response = reply(refusal.status, &json!({ "code": code, "message": refusal.reason }));
+            response.headers_mut().extend(refusal::header(refusal.status));
+            response
         }
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{self, StatusCode};
 use axum::middleware;
 use axum::routing::any;
 use hub::{Broadcast, StreamKey};
@@ -34,7 +34,7 @@ use super::candidates::{self, Ports};
 use super::lobby::{Guest, Known, NoRoom, Role};
 use crate::config::{Config, DtlsRole, Vhost};
 use crate::gate::{Ask, Gate, Refused};
-use crate::http::finish;
+use crate::http::{finish, refusal, request};
 use crate::process::Identity;
 use crate::session::{Cid, Kind, Session};
 use wish::Wish;
@@ -102,12 +102,7 @@ impl Refusal {
 
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
-        let status = match refused {
-            Refused::NoVhost(_) => StatusCode::NOT_FOUND,
-            Refused::Busy(_) => StatusCode::CONFLICT,
-            Refused::Denied(_) => StatusCode::FORBIDDEN,
-        };
-        Self::new(status, refused)
+        Self::new(refusal::status(&refused), refused)
     }
 }
 
@@ -134,7 +129,7 @@ impl Service {
         let terms = self.terms(wish, &vhost, candidates);
         let session = Session::named(cid, wish.peer);
         let kind = if wish.purpose == Purpose::Play { Kind::RtcPlay } else { Kind::RtcPublish };
-        let ask = Ask { session: &session, kind, request: wish.request.clone() };
+        let ask = Ask { session: &session, kind, request: wish.request.clone(), visit: None };
         let (answer, role, key) = match wish.purpose {
             Purpose::Play => {
                 self.check_bridge(wish, &vhost)?;
@@ -291,16 +286,14 @@ async fn read(body: Body) -> Result<Bytes, Refusal> {
 
 /// Where the client is: what proxies tell, else the other end of the connection.
 fn client(request: &Request) -> SocketAddr {
-    let peer = request.extensions().get::<Arc<Session>>().map(|session| session.peer);
-    let peer = peer.unwrap_or_else(|| ([0, 0, 0, 0], 0).into());
-    let told = forwarded(request.headers()).and_then(|text| text.parse().ok());
-    told.map_or(peer, |ip| SocketAddr::new(ip, peer.port()))
+    let peer = connection(request);
+    request::told(request).forwarded.map_or(peer, |ip| SocketAddr::new(ip, peer.port()))
 }
 
-fn forwarded(headers: &HeaderMap) -> Option<&str> {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let first = header("x-forwarded-for").and_then(|list| list.split(',').next());
-    first.map(str::trim).filter(|ip| !ip.is_empty()).or_else(|| header("x-real-ip").map(str::trim))
+/// The other end of the connection.
+fn connection<B>(request: &http::Request<B>) -> SocketAddr {
+    let session = request.extensions().get::<Arc<Session>>();
+    session.map_or_else(|| ([0, 0, 0, 0], 0).into(), |session| session.peer)
 }
 
 /// Tells the log of a refusal.

@@ -1,7 +1,7 @@
 //! Offers and answers through the router, without sockets.
 
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{HeaderMap, Request};
 use rtp::sdp::Description;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -89,7 +89,7 @@ impl Server {
             stream: "s".into(),
             ..session::Request::default()
         };
-        let ask = Ask { session: &session, kind: Kind::FmlePublish, request };
+        let ask = Ask { session: &session, kind: Kind::FmlePublish, request, visit: None };
         self.service.gate.publish(ask).await.unwrap()
     }
 

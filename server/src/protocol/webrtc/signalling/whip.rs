@@ -15,7 +15,7 @@ use tracing::{Instrument, info};
 
 use super::wish::{self, Address, Wish};
 use super::{Admitted, Known, Refusal, Service, client, read, tell};
-use crate::http::request;
+use crate::http::{refusal, request};
 use crate::log;
 use crate::protocol::webrtc::candidates;
 use crate::protocol::webrtc::lobby::{NoRestart, Restart};
@@ -73,7 +73,9 @@ async fn serve(service: Service, request: Request, purpose: Purpose) -> Response
     };
     work.instrument(span.clone()).await.unwrap_or_else(|refusal| {
         tell(&span, &refusal, peer);
+        let more = refusal::header(refusal.status);
         let mut response = (refusal.status, refusal.reason).into_response();
+        response.headers_mut().extend(more);
         if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
         }

@@ -9,7 +9,7 @@ use rtc::ice::Credentials;
 use rtc::sdp::Purpose;
 use rtc::session::Protection;
 
-use super::Refusal;
+use super::{Refusal, connection};
 use crate::http::request;
 use crate::protocol::webrtc::candidates::is_address;
 use crate::session;
@@ -75,7 +75,16 @@ impl Wish {
         Ok(Self {
             purpose,
             peer,
-            request: session::Request { vhost, app, stream, tc_url, param, ..request::told(asked) },
+            request: session::Request {
+                vhost,
+                app,
+                stream,
+                tc_url,
+                param,
+                forwarded: Some(peer.ip()),
+                connection: Some(connection(asked).ip()),
+                ..request::told(asked)
+            },
             host,
             candidate,
             codec: told("codec").map(|name| codec(&name)),
