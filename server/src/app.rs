@@ -129,11 +129,13 @@ impl App {
         let hls = hls::Workshop::open().map_err(|e| system(&e))?;
         let caller = Caller::start().map_err(|e| system(&e))?;
         let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller, identity.clone());
+        let breaker = Arc::<Breaker>::default();
+        let gate = gate.with_breaker(breaker.clone());
         let gate = Arc::new(gate.with_watcher(hls.packager.clone()).with_watcher(http_live::FastCache));
         let service =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
         let (reloads, asks) = Reloads::new();
-        let (samples, breaker) = (Arc::<api::Samples>::default(), Arc::<Breaker>::default());
+        let samples = Arc::<api::Samples>::default();
         let door = Door::new(config.max_connections as usize);
         let metrics = Arc::new(metrics::Sources {
             roll: roll.clone(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use crate::config::{Breaker as Settings, Threshold};
+use crate::config::{Breaker as Settings, Shed, Threshold};
 use crate::events::{Event, Events};
 use crate::net::Loads;
 
@@ -40,6 +40,15 @@ impl Breaker {
             1 => Level::High,
             2 => Level::Critical,
             _ => Level::Dying,
+        }
+    }
+
+    /// Whether this is to be left undone now.
+    pub fn sheds(&self, from: Shed) -> bool {
+        match from {
+            Shed::Never => false,
+            Shed::Critical => self.level() >= Level::Critical,
+            Shed::Dying => self.level() >= Level::Dying,
         }
     }
 
@@ -91,7 +100,7 @@ impl Judge {
 
     /// The level after one more second at this load.
     fn second(&mut self, percent: u32) -> Level {
-        let Settings { high, critical, dying } = self.settings;
+        let Settings { high, critical, dying, .. } = self.settings;
         self.high = fading(self.high, high, percent);
         self.critical = fading(self.critical, critical, percent);
         self.dying = if percent > dying.percent { self.dying.saturating_add(1).min(dying.pulse) } else { 0 };
@@ -121,7 +130,8 @@ mod tests {
 
     fn settings(high: u32, critical: u32, dying: u32) -> Settings {
         let threshold = |percent, pulse| Threshold { percent, pulse };
-        Settings { high: threshold(90, high), critical: threshold(95, critical), dying: threshold(99, dying) }
+        let (high, critical, dying) = (threshold(90, high), threshold(95, critical), threshold(99, dying));
+        Settings { high, critical, dying, shed_players: Shed::Dying }
     }
 
     fn levels<const N: usize>(settings: Settings, percents: [u32; N]) -> [Level; N] {

@@ -18,8 +18,8 @@ use super::tree::{self, Files, Node, first};
 use super::value::{self, Number, Value};
 use super::{
     Breaker, Config, Endpoint, Grace, Hls, HlsOnError, HlsSessions, HlsStorage, HttpApi, HttpFormat,
-    HttpRemux, HttpServer, HttpStatic, Jitter, Level, Log, LogFormat, Play, Publish, Rotation, Stats, Tank,
-    Threshold, Tls, Vhost, Written, check, legacy,
+    HttpRemux, HttpServer, HttpStatic, Jitter, Level, Log, LogFormat, Play, Publish, Rotation, Shed, Stats,
+    Tank, Threshold, Tls, Vhost, Written, check, legacy,
 };
 
 /// What to load.
@@ -240,6 +240,11 @@ impl<'a> Reader<'a> {
             high: threshold("high_threshold", "high_pulse"),
             critical: threshold("critical_threshold", "critical_pulse"),
             dying: threshold("dying_threshold", "dying_pulse"),
+            shed_players: match self.one_of(block, "shed_players", &["off", "critical", "dying"], 2) {
+                0 => Shed::Never,
+                1 => Shed::Critical,
+                _ => Shed::Dying,
+            },
         };
         self.switch(block, "enabled").then_some(breaker)
     }

@@ -105,6 +105,19 @@ pub struct Breaker {
     pub critical: Threshold,
     /// Too busy to go on like this.
     pub dying: Threshold,
+    /// From which level on no further players are let in.
+    pub shed_players: Shed,
+}
+
+/// When something is left undone for overload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shed {
+    /// Never.
+    Never,
+    /// At the second level.
+    Critical,
+    /// At the last one.
+    Dying,
 }
 
 /// When an overload level begins and ends.

@@ -16,8 +16,9 @@ use hub::{Bell, Broadcast, Hub, Publication, Rules, StreamKey};
 use media::{Frame, Kind as MediaKind, Place, Remux, Stamped, Tracks, Unit};
 use tracing::info;
 
+use crate::breaker::Breaker;
 use crate::caller::Caller;
-use crate::config::{Config, Vhost};
+use crate::config::{Config, Shed, Vhost};
 use crate::process::Identity;
 use crate::session::{Cid, Client, Entry, Kind, Meter, Request, Roll, Seat, Session};
 use crate::sound;
@@ -83,19 +84,34 @@ pub struct Gate {
     watchers: Vec<Box<dyn Watcher>>,
     /// Without it, nobody is called.
     hooks: Option<Hooks>,
+    breaker: Arc<Breaker>,
 }
 
 impl Gate {
     /// A gate that follows this configuration, and calls nobody.
     pub fn new(config: Arc<Config>, roll: Arc<Roll>) -> Self {
         let (config, book) = (ArcSwap::new(config), Book::default());
-        let refusals = Refusals::default();
-        Self { config, book, hub: Hub::default(), roll, refusals, watchers: Vec::new(), hooks: None }
+        Self {
+            config,
+            book,
+            hub: Hub::default(),
+            roll,
+            refusals: Refusals::default(),
+            watchers: Vec::new(),
+            hooks: None,
+            breaker: Arc::default(),
+        }
     }
 
     /// Calls the services that are configured, in the name of this server.
     pub fn with_caller(mut self, caller: Caller, identity: Arc<Identity>) -> Self {
         self.hooks = Some(Hooks::new(caller, identity));
+        self
+    }
+
+    /// Sheds load by the levels of this breaker.
+    pub fn with_breaker(mut self, breaker: Arc<Breaker>) -> Self {
+        self.breaker = breaker;
         self
     }
 
@@ -217,6 +233,10 @@ impl Gate {
 
     async fn try_play(&self, ask: Ask<'_>) -> Result<Playing, Refused> {
         let vhost = self.vhost(&ask.request.vhost)?;
+        let shed = self.config.load().breaker.as_ref().map_or(Shed::Never, |breaker| breaker.shed_players);
+        if self.breaker.sheds(shed) {
+            return Err(Refused::Unable("the server is overloaded and takes no further players".into()));
+        }
         let key = key(&ask, &vhost)?;
         check(&ask, &vhost)?;
         let act = self.ask(&ask, &vhost, &key).await?;

@@ -37,6 +37,7 @@ mod logging;
 mod media;
 mod metrics;
 mod mounts;
+mod overload;
 mod peer;
 mod playback;
 mod players;

@@ -193,6 +193,7 @@ pub static TABLE: &[Directive] = table! {
     "circuit_breaker.critical_pulse", Int, "1", Variable, Push, Built, "quiet seconds to leave that level";
     "circuit_breaker.dying_threshold", Int, "99", Variable, Push, Built, "percent at which packets are dropped";
     "circuit_breaker.dying_pulse", Int, "5", Variable, Push, Built, "busy seconds to enter that level";
+    "circuit_breaker.shed_players", Text, "dying", Variable, Push, Built, "refuse further players, so that those who are there see something: off, or from `critical` or `dying` on", since "oxcast";
 
     "tencentcloud_cls", Block, "", None, No, CLOUD, "statistics for a cloud log service";
     "tencentcloud_cls.enabled", On, "off", Variable, No, CLOUD, "send them";

@@ -123,7 +123,7 @@ fn an_overloaded_server_sends_sound_only() {
     let server = Server::with(Setup {
         top: &format!(
             "rtc_server {{ enabled on; listen {port}; candidate 127.0.0.1; }}
-            circuit_breaker {{ high_pulse 0; critical_pulse 0; dying_threshold 0; dying_pulse 1; }}"
+            circuit_breaker {{ high_pulse 0; critical_pulse 0; dying_threshold 0; dying_pulse 1; shed_players off; }}"
         ),
         vhost: "rtc { enabled on; rtmp_to_rtc on; }",
         ..Setup::default()
