@@ -1,5 +1,6 @@
 //! Who may publish and play, as configured: rules by address, pages that may embed players, and callbacks that are asked.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -68,4 +69,80 @@ pub struct Hooks {
     pub timeout: Duration,
     /// Certificates of authorities that vouch for services, PEM; those of the system if there is none.
     pub tls_ca: Option<PathBuf>,
+}
+
+/// What must not be seen by chance.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Tokens (JWT) that clients show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Signs tokens by HMAC.
+    pub secret: Option<Secret>,
+    /// Proves tokens that its owner has signed: RSA, EC or Ed25519, PEM.
+    pub public_key: Option<PathBuf>,
+    /// Where further public keys are.
+    pub jwks: Option<Url>,
+    /// They are fetched anew after this.
+    pub jwks_refresh: Duration,
+    /// Certificates of authorities that vouch for [`Self::jwks`], PEM; those of the system if there is none.
+    pub tls_ca: Option<PathBuf>,
+    /// Who must have issued tokens.
+    pub issuer: Option<String>,
+    /// For whom they must be.
+    pub audience: Option<String>,
+    /// How far clocks may be apart.
+    pub leeway: Duration,
+    /// Publishers need one.
+    pub publish: bool,
+    /// Players need one.
+    pub play: bool,
+    /// A session ends with its token.
+    pub ends_session: bool,
+}
+
+/// Addresses that are signed and expire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedUrl {
+    /// Signs them.
+    pub secret: Secret,
+    /// The address of the client is signed, too.
+    pub bind_ip: bool,
+    /// How far clocks may be apart.
+    pub leeway: Duration,
+    /// Publishers need one.
+    pub publish: bool,
+    /// Players need one.
+    pub play: bool,
+}
+
+/// How much a vhost serves; nothing that is none is limited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Of all clients together.
+    pub all: Most,
+    /// Of those at one address.
+    pub ip: Most,
+    /// Bits per second of a publisher.
+    pub bitrate: Option<u64>,
+    /// How long it may send twice as much.
+    pub bitrate_grace: Duration,
+}
+
+/// How many there may be at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Most {
+    /// Publishers and players.
+    pub connections: Option<u32>,
+    /// Publishers.
+    pub streams: Option<u32>,
+    /// Players.
+    pub players: Option<u32>,
 }

@@ -438,6 +438,9 @@ impl<'a> Reader<'a> {
             security: self.security(block.inner("security")),
             proxies: self.proxies(block.inner("security")),
             refer: self.refer(block.inner("refer")),
+            token: self.token(block.inner("token")),
+            signed_url: self.signed_url(block.inner("signed_url")),
+            limits: self.limits(block.inner("limits")),
             hooks: self.hooks(block.inner("http_hooks"), block.inner("hls")).map(Arc::new),
         }
     }

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub use access::{Hooks, Refer, Rule, Security};
+pub use access::{Hooks, Limits, Most, Refer, Rule, Secret, Security, SignedUrl, Token};
 pub use auth::{Area, Auth, Credentials};
 pub use environment::Environment;
 pub use load::Source;
@@ -346,6 +346,12 @@ pub struct Vhost {
     pub proxies: Vec<IpNet>,
     /// Pages that may send clients, if not all may.
     pub refer: Option<Refer>,
+    /// Tokens, if clients need any.
+    pub token: Option<Token>,
+    /// Signed addresses, if clients need them.
+    pub signed_url: Option<SignedUrl>,
+    /// How much it serves.
+    pub limits: Limits,
     /// Callbacks, if they are on.
     pub hooks: Option<Arc<Hooks>>,
 }
@@ -601,6 +607,11 @@ impl Config {
             let message =
                 format!("`stats {{ network {network} }}`: there are only {addresses} local addresses");
             problems.push(Problem::new(message).help("they are counted from 0"));
+        }
+        for file in self.vhosts.iter().filter_map(|vhost| vhost.token.as_ref()?.public_key.as_ref()) {
+            if let Err(e) = std::fs::read(file) {
+                problems.push(Problem::new(format!("`token {{ public_key {} }}`: {e}", file.display())));
+            }
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::many(problems)) }
     }

@@ -2,10 +2,15 @@
 //! cluster look-up live behind it and nowhere else, in this order. What it hands out is released by `Drop`, so that no path forgets.
 
 mod hooks;
+mod limits;
+mod proof;
+mod query;
 mod refusals;
 mod refused;
 mod security;
 mod settings;
+mod signed;
+mod token;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,12 +28,14 @@ use crate::process::Identity;
 use crate::session::{Cid, Client, Entry, Kind, Meter, Request, Roll, Seat, Session};
 use crate::sound;
 
-pub use hooks::{Reporter, Segment, Visit};
+pub use hooks::{Reporter, Segment, Snapshot, Visit};
 pub use refusals::Refusals;
 pub use refused::Refused;
 pub use settings::Settings;
 
-use hooks::{Act, Hooks};
+use hooks::{Act, Figures, Hooks};
+use limits::{Limits, Place as Seating};
+use proof::{Curfew, Proofs};
 use settings::Book;
 
 /// Somebody wants to publish or play.
@@ -82,9 +89,20 @@ pub struct Gate {
     roll: Arc<Roll>,
     refusals: Refusals,
     watchers: Vec<Box<dyn Watcher>>,
+    limits: Arc<Limits>,
+    proofs: Proofs,
     /// Without it, nobody is called.
+    caller: Option<Caller>,
     hooks: Option<Hooks>,
+    figures: Arc<Figures>,
     breaker: Arc<Breaker>,
+}
+
+/// What an admitted client holds besides its stream. The services are told of its end first.
+struct Admission {
+    _act: Option<Act>,
+    _seating: Seating,
+    _curfew: Curfew,
 }
 
 impl Gate {
@@ -98,14 +116,19 @@ impl Gate {
             roll,
             refusals: Refusals::default(),
             watchers: Vec::new(),
+            limits: Arc::default(),
+            proofs: Proofs::default(),
+            caller: None,
             hooks: None,
+            figures: Arc::default(),
             breaker: Arc::default(),
         }
     }
 
     /// Calls the services that are configured, in the name of this server.
     pub fn with_caller(mut self, caller: Caller, identity: Arc<Identity>) -> Self {
-        self.hooks = Some(Hooks::new(caller, identity));
+        self.hooks = Some(Hooks::new(caller.clone(), identity, self.figures.clone()));
+        self.caller = Some(caller);
         self
     }
 
@@ -136,6 +159,7 @@ impl Gate {
     pub fn turn(&self, config: Arc<Config>) {
         let before = self.config.swap(config.clone());
         self.book.turn(&config);
+        self.proofs.forget();
         let find = |config: &Config, name: &str| config.vhosts.iter().find(|v| v.name == name).cloned();
         for broadcast in self.hub.live() {
             if let Some(vhost) = find(&config, &broadcast.key().vhost) {
@@ -203,12 +227,7 @@ impl Gate {
     async fn try_publish(&self, ask: Ask<'_>) -> Result<Publishing, Refused> {
         let vhost = self.vhost(&ask.request.vhost)?;
         let key = key(&ask, &vhost)?;
-        check(&ask, &vhost)?;
-        // Services are not asked about what cannot be; two that are asked about at once meet below.
-        if let Some(publisher) = self.roll.publisher(&key) {
-            return Err(Refused::Busy(Some(publisher.session.cid)));
-        }
-        let act = self.ask(&ask, &vhost, &key).await?;
+        let admission = self.admit(&ask, &vhost, &key).await?;
         let broadcast = self.hub.open(&key, &rules(&vhost));
         let mut publication =
             broadcast.publish().map_err(|hub::Busy| Refused::Busy(self.publisher(&broadcast)))?;
@@ -220,7 +239,7 @@ impl Gate {
         let stream = self.published(seat.client(), broadcast, settings.now());
         self.watchers.iter().for_each(|watcher| watcher.published(&stream));
         Ok(Publishing {
-            _act: act,
+            _admission: admission,
             publication,
             meter: Meter::new(seat.client().stream.health()),
             seat,
@@ -238,12 +257,11 @@ impl Gate {
             return Err(Refused::Unable("the server is overloaded and takes no further players".into()));
         }
         let key = key(&ask, &vhost)?;
-        check(&ask, &vhost)?;
-        let act = self.ask(&ask, &vhost, &key).await?;
+        let admission = self.admit(&ask, &vhost, &key).await?;
         let broadcast = self.hub.open(&key, &rules(&vhost));
         let seat = self.seat(ask, &broadcast)?;
         let settings = self.book.follow(&vhost, || self.config());
-        Ok(Playing { _act: act, broadcast, vhost: settings.now(), settings, _seat: seat })
+        Ok(Playing { _admission: admission, broadcast, vhost: settings.now(), settings, _seat: seat })
     }
 
     /// Whether somebody may fetch a piece of a stream without being a player: what addresses and pages decide.
@@ -258,15 +276,33 @@ impl Gate {
     pub fn flush(&self, limit: Duration) {
         let Some(hooks) = &self.hooks else { return };
         hooks.flush(limit);
-        for (action, figures) in hooks.figures().snapshot().filter(|(_, figures)| figures.calls > 0) {
+        for (action, figures) in self.figures.snapshot().filter(|(_, figures)| figures.calls > 0) {
             info!("{} was called: {figures}", action.name());
         }
     }
 
-    /// Asks the services.
-    async fn ask(&self, ask: &Ask<'_>, vhost: &Vhost, key: &StreamKey) -> Result<Option<Act>, Refused> {
-        let Some((hooks, config)) = self.hooks.as_ref().zip(vhost.hooks.as_ref()) else { return Ok(None) };
-        hooks.ask(ask, config, key, self.roll.stream_id(key)).await.map(Some)
+    /// How callbacks are doing.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// Whether somebody may have what it asks for: what is decided here comes first, what others decide comes last.
+    async fn admit(&self, ask: &Ask<'_>, vhost: &Vhost, key: &StreamKey) -> Result<Box<Admission>, Refused> {
+        let publishes = ask.kind.is_publish();
+        let seating = self.limits.enter(&vhost.name, &vhost.limits, publishes, ask.address(vhost));
+        let _seating = seating.map_err(Refused::Unable)?;
+        check(ask, vhost)?;
+        let end = self.proofs.check(self.caller.as_ref(), ask, vhost).await?;
+        // Services are not asked about what cannot be; two that are asked about at once meet at the hub.
+        if let Some(publisher) = self.roll.publisher(key).filter(|_| publishes) {
+            return Err(Refused::Busy(Some(publisher.session.cid)));
+        }
+        let _act = match self.hooks.as_ref().zip(vhost.hooks.as_ref()) {
+            Some((hooks, config)) => Some(hooks.ask(ask, config, key, self.roll.stream_id(key)).await?),
+            None => None,
+        };
+        let _curfew = Curfew::new(self.caller.as_ref(), ask.session, vhost, publishes, end);
+        Ok(Box::new(Admission { _act, _seating, _curfew }))
     }
 
     /// The application under which a stream of this name is live in the vhost.
@@ -327,7 +363,7 @@ pub fn rules(vhost: &Vhost) -> Rules {
 /// The right to publish. Dropping it ends the publication and leaves the lists.
 pub struct Publishing {
     // The first to go, so that the end is on its way to the services before the name is free for another publisher.
-    _act: Option<Act>,
+    _admission: Box<Admission>,
     // Before the publication, so that it has left when the next publisher comes.
     seat: Seat,
     publication: Publication,
@@ -415,7 +451,7 @@ impl Publishing {
 
 /// The right to play. Dropping it leaves the lists.
 pub struct Playing {
-    _act: Option<Act>,
+    _admission: Box<Admission>,
     /// The stream.
     pub broadcast: Arc<Broadcast>,
     /// The vhost's rules when it was admitted.

@@ -11,7 +11,6 @@ pub enum Refused {
     NoVhost(String),
     /// Another client publishes this stream.
     Busy(Option<Cid>),
-    #[expect(dead_code, reason = "tokens come next")]
     /// The client does not prove who it is; the reason.
     Unproved(String),
     /// The request cannot be granted as it stands; the reason.

@@ -25,6 +25,7 @@ use super::Guard;
 use super::patience::Patient;
 use super::upgrade::{Upgrade, Upgraded};
 use crate::config::Config;
+use crate::log;
 use crate::net::outbox::STALL;
 use crate::session::Session;
 
@@ -177,7 +178,7 @@ pub(super) fn tell(number: u32, session: &Session, request: &Request<Incoming>) 
         session.peer.ip(),
         session.peer.port(),
         request.method(),
-        request.uri().path_and_query().map_or("", |path| path.as_str()),
+        log::masked(request.uri().path_and_query().map_or("", |path| path.as_str())),
         length.unwrap_or("-1")
     );
 }

@@ -5,6 +5,7 @@
 mod json;
 mod line;
 mod queue;
+mod secret;
 mod tank;
 
 use std::io;
@@ -23,6 +24,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::{self, Level, LogFormat, Rotation, Tank as Kind};
 use crate::session::Cid;
+pub use secret::masked;
+
 use line::Style;
 pub use queue::Meter;
 use queue::{Queue, Writer};

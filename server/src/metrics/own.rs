@@ -9,6 +9,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::Sources;
 use super::page::{Label, Page};
+use crate::gate::Snapshot;
 use crate::session::{Census, KindFigures, StreamFigures};
 
 pub(super) fn write(page: &mut Page, sources: &Sources, census: &Census) {
@@ -18,6 +19,7 @@ pub(super) fn write(page: &mut Page, sources: &Sources, census: &Census) {
     door(page, sources);
     load(page, sources);
     hls(page, sources);
+    callbacks(page, sources);
     log(page, sources);
     process(page, sources);
 }
@@ -147,6 +149,32 @@ fn hls(page: &mut Page, sources: &Sources) {
         "Pieces of HLS segments dropped because the disk did not keep up.",
     )
     .value(hls.pieces_lost.load(Relaxed));
+}
+
+/// Calls of web services, by event.
+fn callbacks(page: &mut Page, sources: &Sources) {
+    let figures: Vec<_> = sources.gate.figures().snapshot().collect();
+    let mut each = |name, help, figure: fn(&Snapshot) -> u64, rises| {
+        let mut family = if rises { page.counter(name, help) } else { page.gauge(name, help) };
+        for (action, figures) in &figures {
+            family.sample(&[("event", action.name())], figure(figures));
+        }
+    };
+    each("oxcast_callbacks_total", "Calls of web services.", |call| call.calls, true);
+    each("oxcast_callbacks_refused_total", "Calls that were answered by no.", |call| call.refusals, true);
+    each(
+        "oxcast_callbacks_failed_total",
+        "Calls without an answer that means anything.",
+        |call| call.failures,
+        true,
+    );
+    each("oxcast_callbacks_retried_total", "Calls that were made again.", |call| call.retries, true);
+    each("oxcast_callbacks_dropped_total", "Notices that were given up.", |call| call.dropped, true);
+    each("oxcast_callbacks_waiting", "Notices that wait for their turn.", |call| call.waiting, false);
+    let mut seconds = page.counter("oxcast_callbacks_seconds_total", "What calls took together.");
+    for (action, figures) in &figures {
+        seconds.sample(&[("event", action.name())], figures.latency.as_secs_f64());
+    }
 }
 
 fn log(page: &mut Page, sources: &Sources) {

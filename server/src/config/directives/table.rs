@@ -295,6 +295,39 @@ pub static TABLE: &[Directive] = table! {
     "vhost.security.deny", Lines, "", None, Live, Built, "the same; wins over `allow`", like "publish all";
     "vhost.security.trusted_proxies", Words, "", None, Live, Built, "proxies whose `X-Forwarded-For` counts for these rules, for `limits` and for `signed_url`; needs no `enabled` (ours)", like "127.0.0.1 10.0.0.0/8";
 
+    "vhost.limits", Block, "", None, Live, Built, "how much is served at once (ours); 0 has no limit";
+    "vhost.limits.enabled", On, "off", None, Live, Built, "hold to it";
+    "vhost.limits.connections", Int, "0", None, Live, Built, "publishers and players of the vhost";
+    "vhost.limits.streams", Int, "0", None, Live, Built, "its publishers";
+    "vhost.limits.players", Int, "0", None, Live, Built, "its players";
+    "vhost.limits.ip_connections", Int, "0", None, Live, Built, "publishers and players from one address; of IPv6, from one /64";
+    "vhost.limits.ip_streams", Int, "0", None, Live, Built, "publishers from there";
+    "vhost.limits.ip_players", Int, "0", None, Live, Built, "players from there";
+    "vhost.limits.bitrate", Int, "0", None, Live, Built, "kbit/s that a publisher may send; more ends it";
+    "vhost.limits.bitrate_grace", FloatS, "10", None, Live, Built, "after it has sent twice as much for so long, or less for longer";
+
+    "vhost.token", Block, "", None, Live, Built, "tokens (JWT) that clients show (ours)";
+    "vhost.token.enabled", On, "off", None, Live, Built, "ask for them";
+    "vhost.token.secret", Text, "", Variable, Live, Built, "key of tokens signed by HMAC: HS256, HS384, HS512", like "b1946ac92492d2347c6235b4d2611184";
+    "vhost.token.public_key", Path, "", Variable, Live, Built, "PEM file with the public key of other tokens: RSA, EC or Ed25519", like "./conf/token.pem";
+    "vhost.token.jwks", Text, "", Variable, Live, Built, "address of a set of public keys, which are known by `kid`", like "https://example.com/.well-known/jwks.json";
+    "vhost.token.jwks_refresh", FloatS, "300", None, Live, Built, "fetch the set anew after this, at least 10";
+    "vhost.token.tls_ca", Path, "", None, Live, Built, "PEM file of the authorities that vouch for its server, in place of those of the system", like "./conf/ca.crt";
+    "vhost.token.issuer", Text, "", None, Live, Built, "what `iss` must be; empty is anything", like "https://example.com/";
+    "vhost.token.audience", Text, "", None, Live, Built, "what `aud` must be or hold; empty is anything", like "oxcast";
+    "vhost.token.leeway", FloatS, "10", None, Live, Built, "how far clocks may be apart";
+    "vhost.token.publish", NotOff, "on", None, Live, Built, "publishers need one";
+    "vhost.token.play", NotOff, "on", None, Live, Built, "players need one";
+    "vhost.token.end_on_expiry", NotOff, "on", None, Live, Built, "a session ends when its token expires";
+
+    "vhost.signed_url", Block, "", None, Live, Built, "addresses that are signed and expire (ours)";
+    "vhost.signed_url.enabled", On, "off", None, Live, Built, "ask for them";
+    "vhost.signed_url.secret", Text, "", Variable, Live, Built, "key of the signature (HMAC-SHA256)", like "b1946ac92492d2347c6235b4d2611184";
+    "vhost.signed_url.bind_ip", On, "off", None, Live, Built, "the address of the client is signed, too";
+    "vhost.signed_url.leeway", FloatS, "10", None, Live, Built, "how far clocks may be apart";
+    "vhost.signed_url.publish", NotOff, "on", None, Live, Built, "publishers need one";
+    "vhost.signed_url.play", NotOff, "on", None, Live, Built, "players need one";
+
     "vhost.http_static", Block, "", None, Push, Built, "a folder on the HTTP server";
     "vhost.http_static.enabled", On, "off", Variable, Push, Built, "serve it";
     "vhost.http_static.mount", Text, "[vhost]/", Variable, Push, Built, "address prefix";

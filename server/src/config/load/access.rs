@@ -1,6 +1,7 @@
 //! Who may publish and play: `security`, `refer`, `http_hooks`.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,10 +10,19 @@ use reqwest::Url;
 use super::{Block, Reader};
 use crate::config::report::Problem;
 use crate::config::tree::Node;
-use crate::config::{Hooks, Refer, Rule, Security};
+use crate::config::{Hooks, Limits, Most, Refer, Rule, Secret, Security, SignedUrl, Token};
 
 /// Less would refuse everybody on a network that hesitates once.
 const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Whoever has the keys shall have some peace.
+const LEAST_REFRESH: Duration = Duration::from_secs(10);
+
+/// A keyframe alone is no excess.
+const LEAST_GRACE: Duration = Duration::from_secs(1);
+
+/// 128 bits, if it is random text.
+const GOOD_SECRET: usize = 22;
 
 impl<'a> Reader<'a> {
     pub(super) fn security(&mut self, block: Block<'a>) -> Option<Security> {
@@ -142,6 +152,83 @@ impl<'a> Reader<'a> {
     }
 }
 
+impl<'a> Reader<'a> {
+    pub(super) fn token(&mut self, block: Block<'a>) -> Option<Token> {
+        let file = |path: PathBuf| Some(path).filter(|path| !path.as_os_str().is_empty());
+        let word = |text: String| Some(text).filter(|text| !text.is_empty());
+        let token = Token {
+            secret: word(self.text(block, "secret")).map(Secret),
+            public_key: file(self.path(block, "public_key")),
+            jwks: self.urls(block, "jwks").pop(),
+            jwks_refresh: self.duration(block, "jwks_refresh").max(LEAST_REFRESH),
+            tls_ca: file(self.path(block, "tls_ca")),
+            issuer: word(self.text(block, "issuer")),
+            audience: word(self.text(block, "audience")),
+            leeway: self.duration(block, "leeway"),
+            publish: self.switch(block, "publish"),
+            play: self.switch(block, "play"),
+            ends_session: self.switch(block, "end_on_expiry"),
+        };
+        if !self.switch(block, "enabled") {
+            return None;
+        }
+        if token.secret.is_none() && token.public_key.is_none() && token.jwks.is_none() {
+            let message = "`token` is on without a key: nobody could be admitted";
+            let problem = self.value(block, "enabled").problem(self.files, 0, message);
+            self.problems.push(problem.help("write `secret …;`, `public_key FILE;` or `jwks URL;`"));
+        }
+        self.check_secret(block, token.secret.as_ref());
+        Some(token)
+    }
+
+    pub(super) fn signed_url(&mut self, block: Block<'a>) -> Option<SignedUrl> {
+        let signed = SignedUrl {
+            secret: Secret(self.text(block, "secret")),
+            bind_ip: self.switch(block, "bind_ip"),
+            leeway: self.duration(block, "leeway"),
+            publish: self.switch(block, "publish"),
+            play: self.switch(block, "play"),
+        };
+        if !self.switch(block, "enabled") {
+            return None;
+        }
+        if signed.secret.0.is_empty() {
+            let message = "`signed_url` is on without a `secret`: anybody could sign";
+            let problem = self.value(block, "enabled").problem(self.files, 0, message);
+            self.problems.push(problem.help("write `secret …;`"));
+        } else {
+            self.check_secret(block, Some(&signed.secret));
+        }
+        Some(signed)
+    }
+
+    /// What is guessed in an afternoon is no secret.
+    fn check_secret(&mut self, block: Block<'a>, secret: Option<&Secret>) {
+        if secret.is_some_and(|secret| secret.0.len() < GOOD_SECRET) {
+            let block = block.path.rsplit('.').next().unwrap_or_default();
+            let message = format!(
+                "the `secret` of `{block}` is shorter than {GOOD_SECRET} characters: it can be guessed"
+            );
+            self.warn(Problem::new(message).help("make one with `openssl rand -hex 32`"));
+        }
+    }
+
+    pub(super) fn limits(&mut self, block: Block<'a>) -> Limits {
+        let mut most = |prefix: &str| Most {
+            connections: self.count(block, &format!("{prefix}connections")),
+            streams: self.count(block, &format!("{prefix}streams")),
+            players: self.count(block, &format!("{prefix}players")),
+        };
+        let limits = Limits {
+            all: most(""),
+            ip: most("ip_"),
+            bitrate: self.count(block, "bitrate").map(|kbit| u64::from(kbit) * 1000),
+            bitrate_grace: self.duration(block, "bitrate_grace").max(LEAST_GRACE),
+        };
+        if self.switch(block, "enabled") { limits } else { Limits::default() }
+    }
+}
+
 fn is_called(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https") && url.has_host()
 }
@@ -149,4 +236,55 @@ fn is_called(url: &Url) -> bool {
 /// An address, or a network like `192.0.2.0/24`.
 fn network(text: &str) -> Option<IpNet> {
     text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Environment};
+
+    fn read(block: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+        let text = format!("listen 1935; vhost v {{ {block} }}");
+        let env = Environment::from_iter(variables.iter().copied());
+        Config::parse("test", text.as_bytes(), &env).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn what_lets_nobody_or_anybody_in_is_refused() {
+        for (block, reason) in [
+            ("token { enabled on; }", "without a key"),
+            ("token { enabled on; jwks nowhere; }", "no address to call"),
+            ("signed_url { enabled on; }", "anybody could sign"),
+            ("http_hooks { enabled on; on_publish here; }", "no address to call"),
+            ("http_hooks { enabled on; on_publish ftp://a/b; }", "no address to call"),
+            ("http_hooks { enabled on; on_dvr http://a/b; }", "recording"),
+            ("security { trusted_proxies proxy; }", "no address and no network"),
+        ] {
+            let error = read(block, &[]).err().unwrap_or_default();
+            assert!(error.contains(reason), "{block}: {error}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_told_by_variables_and_shown_by_nobody() {
+        let config = read("token { enabled on; }", &[("SRS_VHOST_TOKEN_SECRET", "abcdef-geheim")]).unwrap();
+        assert_eq!(config.vhosts[0].token.as_ref().unwrap().secret.as_ref().unwrap().0, "abcdef-geheim");
+        assert!(
+            config.warnings.iter().any(|w| w.to_string().contains("shorter than 22")),
+            "{:?}",
+            config.warnings
+        );
+        assert!(!format!("{:?}", config.vhosts).contains("geheim"));
+    }
+
+    #[test]
+    fn limits_are_none_unless_they_are_on() {
+        let limits = |switch: &str| {
+            let config =
+                read(&format!("limits {{ {switch} players 5; ip_streams 2; bitrate 800; }}"), &[]).unwrap();
+            let limits = &config.vhosts[0].limits;
+            (limits.all.players, limits.ip.streams, limits.bitrate)
+        };
+        assert_eq!(limits("enabled on;"), (Some(5), Some(2), Some(800_000)));
+        assert_eq!(limits(""), (None, None, None));
+    }
 }

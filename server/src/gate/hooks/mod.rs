@@ -29,7 +29,7 @@ use figures::Outcome;
 use post::{Notice, Post};
 
 pub use event::{Action, Segment};
-pub use figures::Figures;
+pub use figures::{Figures, Snapshot};
 
 /// So many clients wait for an answer at once.
 const MOST_QUESTIONS: usize = 4096;
@@ -61,16 +61,10 @@ struct Desk {
 }
 
 impl Hooks {
-    pub(super) fn new(caller: Caller, identity: Arc<Identity>) -> Self {
-        let figures = Arc::<Figures>::default();
+    pub(super) fn new(caller: Caller, identity: Arc<Identity>, figures: Arc<Figures>) -> Self {
         let post = Post::new(caller.clone(), figures.clone());
         let questions = Arc::new(Semaphore::new(MOST_QUESTIONS));
         Self(Arc::new(Desk { caller, identity, figures, post, questions, endings: Mutex::default() }))
-    }
-
-    /// The counters.
-    pub(super) fn figures(&self) -> &Arc<Figures> {
-        &self.0.figures
     }
 
     /// Asks whether somebody may do what he wants to. A client that leaves meanwhile is not waited for: should the answer be yes, its end is told.

@@ -113,7 +113,11 @@ impl Client {
     fn accept(&mut self, connect: Box<Connect>) -> Result<(), Ended> {
         info!(
             "connect app, tcUrl={}, pageUrl={}, swfUrl={}, vhost={}, app={}",
-            connect.tc_url, connect.page_url, connect.swf_url, connect.target.vhost, connect.target.app
+            log::masked(&connect.tc_url),
+            log::masked(&connect.page_url),
+            log::masked(&connect.swf_url),
+            connect.target.vhost,
+            connect.target.app
         );
         // A vhost that is not known here may still be told with the stream; the gate decides then.
         let vhost = self.service.gate.vhost(&connect.target.vhost).ok();

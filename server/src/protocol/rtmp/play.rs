@@ -13,6 +13,7 @@ use super::wire::Wire;
 use super::{Client, play_code};
 use crate::form;
 use crate::gate::Ask;
+use crate::log;
 use crate::net::delivery::Done;
 use crate::net::{Delivery, Framing};
 use crate::session::Kind;
@@ -23,7 +24,10 @@ impl Client {
         let url = &play.url;
         info!(
             "client identified, type=rtmp-play, vhost={}, app={}, stream={}, param={}",
-            url.vhost, url.app, url.stream, url.param
+            url.vhost,
+            url.app,
+            url.stream,
+            log::masked(&url.param)
         );
         let request = self.request(url);
         let ask = Ask { session: &self.session, kind: Kind::RtmpPlay, request, visit: Some(&self.visit) };

@@ -14,6 +14,7 @@ use super::link::{Deadline, Ended};
 use super::{Client, publish_code};
 use crate::config::Vhost;
 use crate::gate::{Ask, Publishing};
+use crate::log;
 use crate::session::Kind;
 
 impl Client {
@@ -31,7 +32,7 @@ impl Client {
             url.vhost,
             url.app,
             url.stream,
-            url.param
+            log::masked(&url.param)
         );
         let request = self.request(url);
         let ask = Ask { session: &self.session, kind, request, visit: Some(&self.visit) };

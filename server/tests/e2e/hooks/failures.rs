@@ -155,7 +155,7 @@ fn what_a_dead_service_missed_it_is_told_later_in_order() {
     players.into_iter().for_each(Client::stop);
     server.has_clients(0);
     assert!(start.elapsed() < Duration::from_secs(1), "who leaves waits for nobody: {:?}", start.elapsed());
-    server.logged(&["on_unpublish at", "it is told again until it answers"]);
+    server.logged(&["Connection refused", "it is told again until it answers"]);
     let service = Service::at(at);
     let ends = until("all ends", Duration::from_secs(20), || {
         let calls = service.calls();

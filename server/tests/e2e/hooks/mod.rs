@@ -1,12 +1,19 @@
-//! Callbacks: what services are told of clients of every protocol, what becomes of those whom they refuse, and services that are slow, lie or are dead.
+//! Who may: callbacks, with what services are told of clients of every protocol, and services that refuse, are slow, lie or are dead; rules by address and
+//! page; tokens and signed addresses; limits.
 
 mod clients;
 mod failures;
+mod limits;
 mod rules;
 mod service;
+mod signed;
+mod tokens;
 
 use service::Service;
 
+use rtmp::{ClientEvent, Role};
+
+use crate::client::Client;
 use crate::harness::{Server, Setup, free_port};
 
 /// A block of callbacks: each of `events` goes to `/yes`, but those of `special` to their own paths.
@@ -32,4 +39,21 @@ fn server(vhost: &str) -> Server {
         ),
         ..Setup::default()
     })
+}
+
+/// Opens a stream over RTMP: the client, or what it is told in place of a start.
+fn open(server: &Server, stream: &str, role: Role) -> Result<Client, String> {
+    let mut client = Client::open(server.rtmp, &server.rtmp_url(stream), role);
+    let mut begun = false;
+    loop {
+        match client.event() {
+            Some(ClientEvent::Started) => return Ok(client),
+            Some(ClientEvent::Status { code, .. }) => begun |= code.ends_with(".Start"),
+            Some(ClientEvent::Rejected { code, description, .. }) => {
+                assert!(!begun, "refused after the start: {code}");
+                return Err(format!("{code}: {description}"));
+            }
+            other => panic!("{other:?} in place of an answer"),
+        }
+    }
 }

@@ -2,24 +2,14 @@
 
 use rtmp::Role;
 
-use super::server;
+use super::{open, server};
 use crate::client::Client;
 use crate::harness::Server;
 use crate::http;
 use crate::webrtc::peer;
 
 fn publishes(server: &Server) -> Result<(), String> {
-    let mut client = Client::open(server.rtmp, &server.rtmp_url("a"), Role::Publish);
-    loop {
-        match client.event() {
-            Some(rtmp::ClientEvent::Started) => return Ok(()),
-            Some(rtmp::ClientEvent::Rejected { code, description, .. }) => {
-                return Err(format!("{code}: {description}"));
-            }
-            Some(_) => {}
-            None => panic!("closed without a word"),
-        }
-    }
+    open(server, "a", Role::Publish).map(drop)
 }
 
 #[test]

@@ -193,6 +193,11 @@ async fn answer(path: &str, body: &Value, count: u32) -> Response {
             tokio::time::sleep(Duration::from_millis(more.parse().unwrap())).await;
             yes()
         }
+        // What a file holds.
+        "file" => match std::fs::read(path.strip_prefix("/file").unwrap()) {
+            Ok(content) => content.into_response(),
+            Err(e) => (StatusCode::NOT_FOUND, e.to_string()).into_response(),
+        },
         // Fails so often, then works.
         "flaky" if count <= more.parse().unwrap() => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         "500" => (StatusCode::INTERNAL_SERVER_ERROR, "0").into_response(),
