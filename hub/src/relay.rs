@@ -137,6 +137,11 @@ impl<U: Unit> Relay<U> {
         self.0.borrow().tail.head()
     }
 
+    /// The time of the newest unit.
+    pub fn newest(&self) -> Micros {
+        self.0.borrow().tail.now()
+    }
+
     /// A publisher is there, and which one by count.
     pub fn publisher(&self) -> (bool, u32) {
         let inner = self.0.borrow();

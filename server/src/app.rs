@@ -194,7 +194,8 @@ impl App {
         let cores = Cores::start(inboxes, serve).map_err(|e| system(&e))?;
         metrics.watch(cores.loads());
         let (loads, rules, watched) = (cores.loads(), gate.clone(), breaker.clone());
-        service.spawn(async move { watched.watch(|| rules.config().breaker.clone(), loads).await });
+        let events = roll.events().clone();
+        service.spawn(async move { watched.watch(|| rules.config().breaker.clone(), loads, events).await });
 
         info!("ready on {count} cores, max_connections={}", config.max_connections);
         if let Some(endpoint) = config.listen.first() {

@@ -1,6 +1,7 @@
 //! The circuit breaker: how overloaded the server is, judged each second by SRS's rules. What is to be left undone at a
 //! level is decided by those who ask for it, not here.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::config::{Breaker as Settings, Threshold};
+use crate::events::{Event, Events};
 use crate::net::Loads;
 
 /// How overloaded the server is. Each level includes those before it.
@@ -41,8 +43,8 @@ impl Breaker {
         }
     }
 
-    /// Judges the load of the busiest core each second by the `settings` of that moment, and logs changes. Runs for ever.
-    pub async fn watch(&self, settings: impl Fn() -> Option<Settings>, loads: Loads) {
+    /// Judges the load of the busiest core each second by the `settings` of that moment, and tells changes. Runs for ever.
+    pub async fn watch(&self, settings: impl Fn() -> Option<Settings>, loads: Loads, events: Arc<Events>) {
         let mut judge: Option<Judge> = None;
         let mut seconds = interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -59,6 +61,10 @@ impl Breaker {
                 continue;
             }
             self.level.store(level as u8, Relaxed);
+            let [from, to] = [before, level].map(|level| format!("{level:?}").to_lowercase());
+            events.tell(
+                Event::new("overload").with("from", from).with("to", to).with("busiest_percent", percent),
+            );
             match level > before {
                 true => warn!("overload: {before:?} -> {level:?}, the busiest core is at {percent}%"),
                 false => info!("overload: {before:?} -> {level:?}, the busiest core is at {percent}%"),

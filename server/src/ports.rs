@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Config, Endpoint, Tls};
+use crate::http;
 use crate::net::{Listener, tls};
 use crate::upgrade::Heritage;
 
@@ -203,7 +204,8 @@ impl Plan {
         tls: Option<&Tls>,
     ) -> io::Result<()> {
         let named = |e: io::Error| io::Error::new(e.kind(), format!("{label}: {e}"));
-        let tls = tls.map(tls::acceptor).transpose().map_err(named)?;
+        let protocols = if matches!(serves, Serves::Rtmp) { &[][..] } else { &http::PROTOCOLS };
+        let tls = tls.map(|tls| tls::acceptor(tls, protocols)).transpose().map_err(named)?;
         for endpoint in endpoints {
             if let Some((_, other)) = self.0.iter().find(|(taken, _)| taken == endpoint) {
                 let message =

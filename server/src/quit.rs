@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
+use crate::events::Event;
 use crate::log::Log;
 use crate::net::{Cores, Door};
 use crate::process::Parent;
@@ -183,6 +184,7 @@ impl Watch {
         roll: &Arc<Roll>,
     ) -> Option<Quit> {
         let grace = reloader.config.grace.clone();
+        roll.events().tell(Event::new("quit"));
         // Who has handed over has closed them already: new clients are served elsewhere.
         if reloader.ports.are_open() {
             info!("new clients are served for another {:?}", grace.start_wait);
@@ -192,6 +194,7 @@ impl Watch {
             cores.close();
             reloader.ports.close();
         }
+        roll.events().close();
         info!("the listeners are closed, connections left: {}", door.inside());
         self.unless_hurried(reloader, async {
             match grace.limit {

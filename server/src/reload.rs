@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::breaker::Breaker;
 use crate::config::{Change, Config, Environment, Source};
+use crate::events::Event;
 use crate::log::{self, Log};
 use crate::media_port::MediaPort;
 use crate::net::{Door, limits};
@@ -188,6 +189,11 @@ impl Reloader {
             },
         };
         if !dry {
+            let event = Event::new("reload").with("by", by).with("code", outcome.error);
+            self.lasting
+                .roll
+                .events()
+                .tell(event.with("message", &*outcome.message).with("rid", &*outcome.id));
             *self.lasting.reloads.last.lock() = outcome;
         }
         done.map_err(|refused| {

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use server::config::{
-    Config, DEFAULT_VHOST, DtlsRole, Environment, Error, HlsOnError, HlsStorage, IpFamily, Jitter, Level,
-    RtcProtocol, Source, Tank, Tls,
+    Area, Config, DEFAULT_VHOST, DtlsRole, Environment, Error, HlsOnError, HlsStorage, IpFamily, Jitter,
+    Level, RtcProtocol, Source, Tank, Tls,
 };
 
 const VHOST: &str = "vhost __defaultVhost__ { }";
@@ -541,6 +541,18 @@ fn api_credentials_are_whole_and_stay_secret() {
     assert!(refused.contains("must not contain `:`") && refused.contains("password *******;"), "{refused}");
     let config = read(&api("username a; password secret;"));
     assert!(!format!("{config:?}").contains("secret"));
+
+    let config = read(&api("user a secret1; user b secret2; token secret3 secret4; scope api metrics;"));
+    let auth = config.http_api.as_ref().unwrap().auth.as_ref().unwrap();
+    let names: Vec<_> = auth.users.iter().map(|user| user.username.as_str()).collect();
+    assert_eq!(
+        (names, auth.tokens.len(), &auth.scope[..]),
+        (vec!["a", "b"], 2, &[Area::Api, Area::Metrics][..])
+    );
+    assert!(!format!("{config:?}").contains("secret"));
+    assert_refused(&api("user a s; scope everything;"), &["`everything` is nothing that can be guarded"]);
+    let error = with(&api("user a:b s3cret;"), &[]).unwrap_err().to_string();
+    assert!(error.contains("`user` takes a name") && !error.contains("s3cret"), "{error}");
 }
 
 #[test]

@@ -24,6 +24,11 @@ pub enum Place {
 pub trait Unit: Clone + Send + Sync + 'static {
     /// Bytes that it keeps alive, for the bounds on memory.
     fn size(&self) -> usize;
+
+    /// Bytes of media in it.
+    fn payload(&self) -> usize {
+        self.size()
+    }
 }
 
 /// A unit of a form with its place and its time on the form's own time line.

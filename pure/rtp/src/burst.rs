@@ -66,6 +66,10 @@ impl media::Unit for Burst {
     fn size(&self) -> usize {
         self.0.size
     }
+
+    fn payload(&self) -> usize {
+        self.0.packets.iter().map(|payload| payload.body.len()).sum()
+    }
 }
 
 /// Makes bursts of received packets as they are: what a publisher packed need not be packed again. It stands beside the

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Query};
@@ -16,22 +15,19 @@ use serde_json::Value;
 use serde_json::ser::{Formatter, Serializer};
 
 use super::Failure;
+use super::audit::Operator;
 use crate::session::Session;
 
 /// See the module.
 pub(super) struct Call {
     /// What to do: the method, unless a JSONP request names another one (browsers can only GET that way).
     pub(super) method: Method,
+    /// Who calls.
+    pub(super) by: Operator,
     query: HashMap<String, String>,
-    peer: Option<SocketAddr>,
 }
 
 impl Call {
-    /// Who asks, for the log.
-    pub(super) fn peer(&self) -> String {
-        self.peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string())
-    }
-
     /// A part of the query; empty if it is not there.
     pub(super) fn query(&self, name: &str) -> &str {
         self.query.get(name).map_or("", String::as_str)
@@ -66,7 +62,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
         let query =
             Query::<HashMap<String, String>>::try_from_uri(&parts.uri).map(|Query(q)| q).unwrap_or_default();
         let peer = parts.extensions.get::<Arc<Session>>().map(|session| session.peer);
-        let mut call = Self { method: parts.method.clone(), query, peer };
+        let by = Operator { who: parts.extensions.get().cloned().unwrap_or_default(), peer };
+        let mut call = Self { method: parts.method.clone(), by, query };
         let callback = call.query("callback");
         if !callback.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')) {
             call.query.clear();
@@ -121,7 +118,8 @@ mod tests {
         let page = |query: &[(&str, &str)]| {
             let query = query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
             let all = (0..30).collect::<Vec<_>>();
-            let page: Vec<_> = Call { method: Method::GET, query, peer: None }.page(&all).copied().collect();
+            let page: Vec<_> =
+                Call { method: Method::GET, by: Operator::default(), query }.page(&all).copied().collect();
             (page.first().copied(), page.len())
         };
         assert_eq!(page(&[]), (Some(0), 10));

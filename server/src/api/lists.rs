@@ -1,4 +1,6 @@
-//! Who is connected: vhosts, streams and clients, and the kick.
+//! Who is connected: vhosts, streams and clients, and how they are sent away.
+
+use std::sync::Arc;
 
 use axum::extract::{Path, State as Extract};
 use axum::http::Method;
@@ -9,7 +11,7 @@ use media::codec::Codec;
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::{Failure, State};
+use super::{Failure, State, audit, health};
 use crate::session::{Client, Kbps, Stream, Totals, Vhost};
 
 /// What stands behind the slash, if anything does.
@@ -48,16 +50,42 @@ fn vhost(state: &State, vhost: &Vhost, totals: Totals) -> Value {
 }
 
 pub(super) async fn streams(Extract(state): Extract<State>, id: Id, call: Call) -> Response {
+    if let Some(id) = id.as_ref().and_then(|Path(path)| path.strip_suffix("/health")) {
+        return health::health(&state, &call, id);
+    }
     let all = state.roll.streams();
     let found = id.map(|Path(id)| all.iter().find(|(stream, _)| *stream.id == *id));
     call.reply(&match (&call.method, found) {
+        (&Method::DELETE, Some(None)) => {
+            audit::tell(&call.by, "end no stream", "no such stream");
+            Failure::NoStream.answer()
+        }
         (_, Some(None)) => Failure::NoStream.answer(),
         (&Method::GET, Some(Some((found, totals)))) => state.success("stream", stream(found, *totals)),
         (&Method::GET, None) => {
             state.success("streams", call.page(&all).map(|(s, totals)| stream(s, *totals)).collect())
         }
+        (&Method::DELETE, Some(Some((found, _)))) => end(&state, &call, found),
         _ => return Call::refuse_method(),
     })
+}
+
+/// Ends a stream: its publisher is sent away and, if that is asked for, so are its players.
+fn end(state: &State, call: &Call, stream: &Arc<Stream>) -> Value {
+    const REASON: &str = "the stream was ended through the API";
+    let with_players = call.query("players") == "true";
+    let (mut publishers, mut players) = (0, 0);
+    for client in &state.roll.clients_of(stream) {
+        match client.kind.is_publish() {
+            true => publishers += 1,
+            false if with_players => players += 1,
+            false => continue,
+        }
+        state.roll.kick(client, REASON, &call.by.to_string());
+    }
+    let what = format_args!("end stream {} ({})", stream.key, stream.id);
+    audit::tell(&call.by, what, format_args!("{publishers} publishers, {players} players kicked"));
+    state.success("kicked", json!({ "publishers": publishers, "players": players }))
 }
 
 fn stream(stream: &Stream, totals: Totals) -> Value {
@@ -128,14 +156,20 @@ fn flv_sound(track: &Track) -> (u32, u8) {
 pub(super) async fn clients(Extract(state): Extract<State>, id: Id, call: Call) -> Response {
     let found = id.map(|Path(id)| id.parse().ok().and_then(|cid| state.roll.client(cid)));
     call.reply(&match (&call.method, found) {
-        (_, Some(None)) | (&Method::DELETE, None) => Failure::NoClient.answer(),
+        (&Method::DELETE, Some(None) | None) => {
+            audit::tell(&call.by, "kick nobody", "no such client");
+            Failure::NoClient.answer()
+        }
+        (_, Some(None)) => Failure::NoClient.answer(),
         (&Method::GET, Some(Some(found))) => state.success("client", client(&found)),
         (&Method::GET, None) => {
             state.success("clients", call.page(&state.roll.clients()).map(|c| client(c)).collect())
         }
         (&Method::DELETE, Some(Some(found))) => {
-            tracing::info!(client = %found.session.cid, "kicked off through the API");
-            found.session.kick("kicked off through the API");
+            state.roll.kick(&found, "kicked off through the API", &call.by.to_string());
+            let Client { kind, stream, session, .. } = &*found;
+            let what = format_args!("kick {} of {}, client={}", kind.name(), stream.key, session.cid);
+            audit::tell(&call.by, what, "kicked");
             state.done()
         }
         _ => return Call::refuse_method(),

@@ -1,10 +1,13 @@
 //! The HTTP API in the shapes of SRS: what the server is, how the machine does, who is connected, and how to end that.
-//! It reads figures that others keep and changes nothing but by [`Session::kick`](crate::session::Session::kick).
+//! It reads figures that others keep and changes nothing but by [`Roll::kick`](crate::session::Roll::kick).
 //! Listening does not belong here.
 
+mod audit;
 mod call;
 mod clusters;
 mod echo;
+mod events;
+mod health;
 mod index;
 mod lists;
 mod machine;
@@ -78,6 +81,7 @@ fn routes() -> Router<State> {
         .route("/api/v1/features", any(index::features))
         .route("/api/v1/raw", any(raw::raw))
         .route("/api/v1/clusters", any(clusters::clusters))
+        .route("/api/v1/events", any(events::events))
         .route("/api/v1/tests/requests", any(echo::requests))
         .route("/api/v1/tests/errors", any(echo::errors))
         .route(echo::REDIRECTS, any(echo::redirects))

@@ -7,12 +7,12 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::{Failure, State};
+use super::{Failure, State, audit};
 use crate::reload::Outcome;
 
 pub(super) async fn raw(Extract(state): Extract<State>, call: Call) -> Response {
     let offered = state.config.http_api.as_ref().is_some_and(|api| api.raw);
-    call.reply(&match call.query("rpc") {
+    let answer = match call.query("rpc") {
         // SRS's console asks for it, whether the raw API is offered or not.
         "raw" => settings(&state),
         _ if !offered => Failure::RawDisabled.answer(),
@@ -20,7 +20,7 @@ pub(super) async fn raw(Extract(state): Extract<State>, call: Call) -> Response 
             Failure::RawDisabled.answer()
         }
         "reload" => {
-            state.reloads.ask(format!("the API, peer={}", call.peer()));
+            state.reloads.ask(format!("the API, {}", call.by));
             json!({ "code": 0 })
         }
         "reload-fetch" => {
@@ -29,7 +29,11 @@ pub(super) async fn raw(Extract(state): Extract<State>, call: Call) -> Response 
             json!({ "code": 0, "data": { "err": error, "msg": message, "state": stage as i32, "rid": id } })
         }
         _ => Failure::NoSuchRpc.answer(),
-    })
+    };
+    if call.query("rpc") == "reload" {
+        audit::tell(&call.by, "reload", format_args!("code {}", answer["code"]));
+    }
+    call.reply(&answer)
 }
 
 fn settings(state: &State) -> Value {

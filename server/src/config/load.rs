@@ -2,6 +2,7 @@
 //! into a warning that says which value counts.
 
 mod access;
+mod auth;
 mod observe;
 mod rtc;
 
@@ -16,9 +17,9 @@ use super::report::{Error, Problem};
 use super::tree::{self, Files, Node, first};
 use super::value::{self, Number, Value};
 use super::{
-    Breaker, Config, Credentials, Endpoint, Grace, Hls, HlsOnError, HlsSessions, HlsStorage, HttpApi,
-    HttpFormat, HttpRemux, HttpServer, HttpStatic, Jitter, Level, Log, LogFormat, Play, Publish, Rotation,
-    Stats, Tank, Threshold, Tls, Vhost, Written, check, legacy,
+    Breaker, Config, Endpoint, Grace, Hls, HlsOnError, HlsSessions, HlsStorage, HttpApi, HttpFormat,
+    HttpRemux, HttpServer, HttpStatic, Jitter, Level, Log, LogFormat, Play, Publish, Rotation, Stats, Tank,
+    Threshold, Tls, Vhost, Written, check, legacy,
 };
 
 /// What to load.
@@ -288,28 +289,6 @@ impl<'a> Reader<'a> {
             let problem = self.value(https, "enabled").problem(self.files, 0, message);
             self.problems.push(problem.help(format!("write `{block} {{ enabled on; … }}`")));
         }
-    }
-
-    fn auth(&mut self, block: Block<'a>) -> Option<Credentials> {
-        if !self.switch(block, "enabled") {
-            return None;
-        }
-        for name in ["username", "password"] {
-            let value = self.value(block, name);
-            let message = match value.text() {
-                "" => format!("`auth` is on without a `{name}`: nobody can log in"),
-                text if text.contains(':') => format!("`{name}` must not contain `:`"),
-                _ => continue,
-            };
-            let mut problem = value.problem(self.files, 0, message);
-            // What is shown here may end in a log.
-            if let (false, Some(place)) = (value.text().is_empty(), &mut problem.place) {
-                let stars = "*".repeat(value.text().chars().count());
-                place.source = place.source.replace(value.text(), &stars);
-            }
-            self.problems.push(problem);
-        }
-        Some(Credentials { username: self.text(block, "username"), password: self.text(block, "password") })
     }
 
     fn http_server(&mut self, block: Block<'a>) -> Option<HttpServer> {

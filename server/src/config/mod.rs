@@ -5,6 +5,7 @@
 //! The way of a file: [`lexer`] → [`tree`] (with includes) → [`legacy`] spellings → `check` → `load`.
 
 mod access;
+pub mod auth;
 mod check;
 pub mod directives;
 mod environment;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use access::{Hooks, Refer, Rule, Security};
+pub use auth::{Area, Auth, Credentials};
 pub use environment::Environment;
 pub use load::Source;
 pub use observe::Exporter;
@@ -205,23 +207,7 @@ pub struct HttpApi {
     /// Reload for whoever asks there.
     pub allow_reload: bool,
     /// Who may use it; everybody, if it is none.
-    pub auth: Option<Credentials>,
-}
-
-/// A name with its password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The name.
-    pub username: String,
-    /// The password.
-    pub password: String,
-}
-
-/// Without the password, since configurations get printed.
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
-    }
+    pub auth: Option<Auth>,
 }
 
 /// HTTP streaming and files.

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hub::{Bell, Broadcast, Hub, Publication, Rules, StreamKey};
-use media::{Frame, Kind as MediaKind, Place, Remux, Stamped, Tracks};
+use media::{Frame, Kind as MediaKind, Place, Remux, Stamped, Tracks, Unit};
 use tracing::info;
 
 use crate::caller::Caller;
 use crate::config::{Config, Vhost};
 use crate::process::Identity;
-use crate::session::{Cid, Client, Entry, Kind, Request, Roll, Seat, Session};
+use crate::session::{Cid, Client, Entry, Kind, Meter, Request, Roll, Seat, Session};
 use crate::sound;
 
 pub use hooks::{Reporter, Segment, Visit};
@@ -205,7 +205,8 @@ impl Gate {
         self.watchers.iter().for_each(|watcher| watcher.published(&stream));
         let vhost = stream.vhost;
         let (native, roll) = (false, self.roll.clone());
-        Ok(Publishing { _act: act, publication, seat, vhost, settings, native, roll })
+        let meter = Meter::new(seat.client().stream.health());
+        Ok(Publishing { _act: act, seat, publication, meter, vhost, settings, native, roll })
     }
 
     async fn try_play(&self, ask: Ask<'_>) -> Result<Playing, Refused> {
@@ -301,8 +302,10 @@ pub fn rules(vhost: &Vhost) -> Rules {
 pub struct Publishing {
     // The first to go, so that the end is on its way to the services before the name is free for another publisher.
     _act: Option<Act>,
-    publication: Publication,
+    // Before the publication, so that it has left when the next publisher comes.
     seat: Seat,
+    publication: Publication,
+    meter: Meter,
     vhost: Arc<Vhost>,
     settings: Settings,
     /// The publisher feeds a form with units of its own.
@@ -337,6 +340,9 @@ impl Publishing {
         if !self.native && frame.track.kind == MediaKind::Video {
             self.seat.client().stream.count_frame(frame.key);
         }
+        if !self.native && frame.track.index == 0 {
+            self.meter.pass(frame.track.kind, frame.key, frame.dts, frame.data.len());
+        }
         self.publication.write(frame);
     }
 
@@ -349,10 +355,12 @@ impl Publishing {
     /// See [`Publication::write_native`].
     pub fn write_native<R: Remux>(&mut self, units: &mut Vec<Stamped<R::Unit>>) {
         for unit in &*units {
-            if let Place::Media { track, key } = unit.place
-                && track.kind == MediaKind::Video
-            {
+            let Place::Media { track, key } = unit.place else { continue };
+            if track.kind == MediaKind::Video {
                 self.seat.client().stream.count_frame(key);
+            }
+            if track.index == 0 {
+                self.meter.pass(track.kind, key, unit.time, unit.unit.payload());
             }
         }
         self.publication.write_native::<R>(units);

@@ -30,9 +30,9 @@ use crate::session::Session;
 
 /// What the connections to a port share.
 pub struct Front {
-    router: Router,
+    pub(super) router: Router,
     guard: Guard,
-    max_connections: u32,
+    pub(super) max_connections: u32,
 }
 
 /// A request that was taken out of hyper's hands.
@@ -91,7 +91,8 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static, T: AsRef<Front>>
                 warn!("client refused: max_connections {limit} reached, peer={}", session.peer);
                 return Ok(busy(limit));
             }
-            if !is_ours(request.uri().path()) && wants(&by, &request) && front.guard.admits(&request) {
+            if !is_ours(request.uri().path()) && wants(&by, &request) && front.guard.admit(&request).is_some()
+            {
                 *taken.borrow_mut() = Some((by, request.map(drop)));
                 return pending().await;
             }
@@ -164,12 +165,12 @@ fn too_slow() -> String {
 }
 
 /// The API and the console have these on every port; no stream can have such a name.
-fn is_ours(path: &str) -> bool {
+pub(super) fn is_ours(path: &str) -> bool {
     path.starts_with("/api/") || path.starts_with("/console/")
 }
 
 /// The line that operators of SRS know. An address with a host may have a password in it, so the host stays away.
-fn tell(number: u32, session: &Session, request: &Request<Incoming>) {
+pub(super) fn tell(number: u32, session: &Session, request: &Request<Incoming>) {
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok());
     info!(
         "HTTP #{number} {}:{} {} {}, content-length={}",
@@ -182,11 +183,11 @@ fn tell(number: u32, session: &Session, request: &Request<Incoming>) {
 }
 
 /// An error with its causes, which hyper keeps apart.
-fn describe(e: &dyn std::error::Error) -> String {
+pub(super) fn describe(e: &dyn std::error::Error) -> String {
     std::iter::successors(e.source(), |e| e.source()).fold(e.to_string(), |all, e| format!("{all}: {e}"))
 }
 
-fn busy(limit: u32) -> Response<Body> {
+pub(super) fn busy(limit: u32) -> Response<Body> {
     let mut response =
         Response::new(Body::from(format!("the server is full: max_connections {limit} reached\n")));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

@@ -1,50 +1,108 @@
-//! Basic authentication (RFC 7617): who asks for a path with `/api/` in it must know the configured name and password. How a
+//! Who may use what `http_api.auth` guards: whoever says a configured name with its password (RFC 7617), or a token (RFC 6750). How a
 //! refusal looks does not belong here.
 
+use std::fmt;
 use std::hint::black_box;
+use std::sync::Arc;
 
-use axum::http::{Request, header};
+use axum::http::{HeaderValue, Request, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use percent_encoding::percent_decode_str;
 
-use crate::config::{Config, Credentials};
+use crate::config::{Area, Auth, Config};
 
-/// See the module. Has no `Debug`, since it knows the password.
+/// See the module. Has no `Debug`, since it knows the secrets.
 #[derive(Clone)]
-pub struct Guard {
-    /// Name and password as they come over the wire; without them everybody may pass.
-    secret: Option<String>,
+pub struct Guard(Option<Arc<Secrets>>);
+
+struct Secrets {
+    /// Names, and each with its password as they come over the wire.
+    users: Vec<(Arc<str>, String)>,
+    tokens: Vec<String>,
+    scope: Vec<Area>,
+}
+
+/// Who asks, as far as it has been proved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Who {
+    /// Somebody who need not prove anything.
+    #[default]
+    Anybody,
+    /// Who knows the password of this name.
+    User(Arc<str>),
+    /// Who knows a token.
+    Token,
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anybody => f.write_str("anybody"),
+            Self::User(name) => f.write_str(&name.escape_debug().to_string()),
+            Self::Token => f.write_str("a token"),
+        }
+    }
 }
 
 impl Guard {
     /// The guard of this configuration (`http_api.auth`).
     pub fn new(config: &Config) -> Self {
         let auth = config.http_api.as_ref().and_then(|api| api.auth.as_ref());
-        Self { secret: auth.map(|Credentials { username, password }| format!("{username}:{password}")) }
+        Self(auth.map(|auth| Arc::new(Secrets::new(auth))))
     }
 
-    /// The request asks for nothing that is guarded, or says the name and the password.
-    pub fn admits<B>(&self, request: &Request<B>) -> bool {
-        let Some(secret) = &self.secret else { return true };
-        !is_guarded(request.uri().path())
-            || said(request).is_some_and(|said| is_same(&said, secret.as_bytes()))
+    /// Who asks, if he may: the request is for nothing that is guarded, or says a secret.
+    pub fn admit<B>(&self, request: &Request<B>) -> Option<Who> {
+        match &self.0 {
+            Some(secrets) if secrets.guard(request.uri().path()) => secrets.recognise(request),
+            _ => Some(Who::Anybody),
+        }
+    }
+
+    /// What strangers are asked for, as values of `WWW-Authenticate`. Without a realm, browsers would not ask their user.
+    pub fn challenges(&self) -> impl Iterator<Item = HeaderValue> {
+        let secrets = self.0.as_deref();
+        let basic = secrets.filter(|secrets| !secrets.users.is_empty());
+        let bearer = secrets.filter(|secrets| !secrets.tokens.is_empty());
+        let basic = basic.map(|_| HeaderValue::from_static(r#"Basic realm="oxcast""#));
+        basic.into_iter().chain(bearer.map(|_| HeaderValue::from_static(r#"Bearer realm="oxcast""#)))
     }
 }
 
-/// The rule of SRS, which looks for the text anywhere in the path; live streams and files are no exception.
-fn is_guarded(path: &str) -> bool {
-    let path = percent_decode_str(path).decode_utf8_lossy();
-    path.contains("/api/") || path.ends_with("/api")
-}
-
-/// What the request says about its sender: `name:password`.
-fn said<B>(request: &Request<B>) -> Option<Vec<u8>> {
-    let (scheme, pair) = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
+impl Secrets {
+    fn new(Auth { users, tokens, scope }: &Auth) -> Self {
+        let user = |user: &crate::config::Credentials| {
+            (user.username.as_str().into(), format!("{}:{}", user.username, user.password))
+        };
+        Self { users: users.iter().map(user).collect(), tokens: tokens.clone(), scope: scope.clone() }
     }
-    BASE64.decode(pair.trim()).ok()
+
+    fn guard(&self, path: &str) -> bool {
+        let path = percent_decode_str(path).decode_utf8_lossy();
+        self.scope.iter().any(|area| area.has(&path))
+    }
+
+    /// Goes over all secrets, whether one fits or not, so that the time tells nothing.
+    fn recognise<B>(&self, request: &Request<B>) -> Option<Who> {
+        let (scheme, said) = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+        let said = said.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            let fits = self
+                .tokens
+                .iter()
+                .fold(false, |fits, token| fits | is_same(said.as_bytes(), token.as_bytes()));
+            return fits.then_some(Who::Token);
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let pair = BASE64.decode(said).ok()?;
+        self.users.iter().fold(None, |who, (name, secret)| match is_same(&pair, secret.as_bytes()) {
+            true => Some(Who::User(name.clone())),
+            false => who,
+        })
+    }
 }
 
 /// Compares in a time that only the length of `given` decides, so that nobody learns a password letter by letter.
@@ -80,7 +138,7 @@ mod tests {
     #[test]
     fn name_and_password_must_be_right() {
         let guard = guard("auth { enabled on; username admin; password s3cret; }");
-        let admits = |authorization: &str| guard.admits(&with("/api/v1/versions", authorization));
+        let admits = |authorization: &str| guard.admit(&with("/api/v1/versions", authorization)).is_some();
         assert!(admits(&basic("admin:s3cret")));
         assert!(admits(&basic("admin:s3cret").replace("Basic", "basic")));
         for pair in [
@@ -104,29 +162,49 @@ mod tests {
     }
 
     #[test]
-    fn paths_with_api_are_guarded() {
-        let guard = guard("auth { enabled on; username admin; password s3cret; }");
-        for path in [
-            "/api/",
-            "/api",
-            "/api/v1/x?a=b",
-            "/live/api/cam.flv",
-            "//api/v1",
-            "/%61pi/v1",
-            "/live/%61pi/x.flv",
-        ] {
-            assert!(!guard.admits(&with(path, "")), "{path}");
-        }
-        for path in
-            ["/", "/rtc/v1/play/", "/metrics", "/console/", "/live/apis/x.flv", "/apis", "/x?next=/api/"]
+    fn what_is_guarded_is_for_the_scope_to_say() {
+        let guard_of =
+            |scope: &str| guard(&format!("auth {{ enabled on; username a; password b; {scope} }}"));
+        let open = |scope: &str| {
+            let paths = [
+                "/%61pi/v1",
+                "/live/%61pi/x.flv",
+                "/rtc/v1/%77hip/",
+                "/sig/v1/rtc",
+                "/console/",
+                "/metrics",
+                "/",
+            ];
+            let guard = guard_of(scope);
+            paths.map(|path| guard.admit(&with(path, "")).is_some())
+        };
+        assert_eq!(open(""), [false, false, false, false, false, false, true]);
+        assert_eq!(open("scope srs;"), [false, false, true, true, true, true, true]);
+        assert_eq!(open("scope api metrics;"), [false, false, true, true, true, false, true]);
+        assert_eq!(open("scope rtc;"), [true, true, false, true, true, true, true]);
+        assert!(guard_of("").admit(&with("/x?next=/api/", "")).is_some(), "a query is no path");
+    }
+
+    #[test]
+    fn several_names_and_tokens() {
+        let guard = guard("auth { enabled on; user ops one; user \"dev\" two; token t0k3n other; }");
+        let who = |authorization: &str| guard.admit(&with("/api/v1/versions", authorization));
+        assert_eq!(who(&basic("ops:one")), Some(Who::User("ops".into())));
+        assert_eq!(who(&basic("dev:two")), Some(Who::User("dev".into())));
+        assert_eq!((who("Bearer t0k3n"), who("bearer  other")), (Some(Who::Token), Some(Who::Token)));
+        for header in
+            [&basic("ops:two"), &basic("t0k3n"), "Bearer ", "Bearer t0k3", "Bearer ops:one", "Basic t0k3n"]
         {
-            assert!(guard.admits(&with(path, "")), "{path}");
+            assert_eq!(who(header), None, "{header}");
         }
+        let challenges: Vec<_> = guard.challenges().collect();
+        assert_eq!(challenges, [r#"Basic realm="oxcast""#, r#"Bearer realm="oxcast""#]);
     }
 
     #[test]
     fn without_credentials_everybody_may_pass() {
-        assert!(guard("").admits(&with("/api/v1/clients/", "")));
-        assert!(guard("auth { enabled off; username a; password b; }").admits(&with("/api/v1/clients/", "")));
+        assert_eq!(guard("").admit(&with("/api/v1/clients/", "")), Some(Who::Anybody));
+        let off = guard("auth { enabled off; username a; password b; }");
+        assert_eq!(off.admit(&with("/api/v1/clients/", "")), Some(Who::Anybody));
     }
 }

@@ -29,14 +29,15 @@ struct Manners {
 }
 
 /// Gives the answers of `router` these headers. With `http_server.crossdomain`, pages from elsewhere may read them, and use
-/// `OPTIONS` on any path. A URL with `..` is a bad request. What `http_api.auth` guards needs a name and a password.
+/// `OPTIONS` on any path. A URL with `..` is a bad request. What `http_api.auth` guards needs a name and a password, or a
+/// token; handlers find [`Who`](super::Who) among the extensions of the request.
 pub fn finish(router: Router, config: &Config) -> Router {
     let crossdomain = config.http_server.as_ref().is_none_or(|http| http.crossdomain);
     let manners = Manners { crossdomain, guard: Guard::new(config) };
     router.layer(middleware::from_fn_with_state(Arc::new(manners), around))
 }
 
-async fn around(State(manners): State<Arc<Manners>>, request: Request, next: Next) -> Response {
+async fn around(State(manners): State<Arc<Manners>>, mut request: Request, next: Next) -> Response {
     let Manners { crossdomain, guard } = &*manners;
     let asks_for_cors = request.headers().get(ORIGIN).is_some_and(|origin| !origin.is_empty());
     let climbs = request.uri().path_and_query().is_some_and(|path| path.as_str().contains(".."));
@@ -45,10 +46,11 @@ async fn around(State(manners): State<Arc<Manners>>, request: Request, next: Nex
         (status, [(CONTENT_LENGTH, "0")]).into_response()
     } else if climbs {
         (StatusCode::BAD_REQUEST, "a URL must not contain `..`").into_response()
-    } else if !guard.admits(&request) {
-        ask_who(&request)
-    } else {
+    } else if let Some(who) = guard.admit(&request) {
+        request.extensions_mut().insert(who);
         next.run(request).await
+    } else {
+        ask_who(&request, guard)
     };
     let headers = response.headers_mut();
     headers.insert(SERVER, HeaderValue::from_static(crate::SIGNATURE));
@@ -58,15 +60,16 @@ async fn around(State(manners): State<Arc<Manners>>, request: Request, next: Nex
     response
 }
 
-/// Asks for a name and a password. Without a realm, browsers would not ask their user.
-fn ask_who(request: &Request) -> Response {
+/// Asks for a name and a password, or a token.
+fn ask_who(request: &Request, guard: &Guard) -> Response {
     if request.headers().contains_key(AUTHORIZATION)
         && let Some(session) = request.extensions().get::<Arc<Session>>()
     {
         tracing::warn!("client refused: wrong name or password, peer={}", session.peer);
     }
-    let challenge = [(WWW_AUTHENTICATE, r#"Basic realm="oxcast""#)];
-    (StatusCode::UNAUTHORIZED, challenge, "this path needs a name and a password").into_response()
+    let mut response = (StatusCode::UNAUTHORIZED, "this path needs a name and a password").into_response();
+    response.headers_mut().extend(guard.challenges().map(|challenge| (WWW_AUTHENTICATE, challenge)));
+    response
 }
 
 fn allow_all(headers: &mut HeaderMap) {

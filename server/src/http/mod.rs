@@ -6,13 +6,17 @@ pub mod front;
 pub mod guard;
 pub mod handshake;
 pub mod headers;
+pub mod http2;
 pub mod pages;
 mod patience;
 pub mod refusal;
 pub mod request;
 pub mod upgrade;
 
+/// What is spoken on ports of HTTP under TLS (ALPN), the preferred first.
+pub const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
+
 pub use files::Files;
 pub use front::Front;
-pub use guard::Guard;
+pub use guard::{Guard, Who};
 pub use headers::finish;

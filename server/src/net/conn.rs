@@ -23,6 +23,13 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    /// The client has asked for HTTP/2, by ALPN.
+    pub fn is_http2(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2"))
+    }
+}
+
 /// An accepted connection.
 pub struct Conn {
     /// The bytes.

@@ -15,6 +15,7 @@ use media::{Micros, Stamped};
 use super::fan::Ride;
 use super::framing::MAX_HEAD;
 use super::{Core, Followed, Framing, Outbox, Wire};
+use crate::session::Counters;
 
 /// A step of the walk takes about this many bytes.
 const STEP: usize = 64 << 10;
@@ -118,6 +119,7 @@ impl<W: Wire> Delivery<W> {
                 let end = poll_fn(|cx| ride.poll_end(cx)).await;
                 self.pause();
                 end?;
+                self.counters().fall_behind(Duration::ZERO);
             }
             self.outbox.clear().await?;
             let step = if self.gap.is_zero() { STEP } else { 0 };
@@ -126,6 +128,7 @@ impl<W: Wire> Delivery<W> {
             match taken {
                 Taken::Units => {
                     let over = self.cut(&mut units);
+                    self.tell_lag(&units);
                     self.send(&units)?;
                     units.clear();
                     if over {
@@ -138,6 +141,7 @@ impl<W: Wire> Delivery<W> {
                     }
                 }
                 Taken::Edge => {
+                    self.counters().catch_up();
                     let publisher = self.followed.relay.publisher();
                     let was = std::mem::replace(&mut self.publisher, publisher);
                     if departures(was) != departures(publisher) {
@@ -189,10 +193,22 @@ impl<W: Wire> Delivery<W> {
         fit.is_some()
     }
 
+    /// Tells how old the newest of these is.
+    fn tell_lag(&self, units: &[Stamped<W::Unit>]) {
+        if let Some(unit) = units.last() {
+            let lag = self.followed.relay.newest() - unit.time;
+            self.counters().fall_behind(Duration::from_micros(lag.0.try_into().unwrap_or(0)));
+        }
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.outbox.session().counters
+    }
+
     fn count_skips(&mut self) {
         let skipped = self.reader.take_skipped();
         if skipped > 0 {
-            self.outbox.session().counters.add_skipped(skipped);
+            self.counters().add_skipped(skipped);
             tracing::warn!("too slow: skipped {skipped} units to the newest keyframe");
         }
     }

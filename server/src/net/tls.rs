@@ -18,20 +18,21 @@ use tracing::warn;
 use super::conn::Stream;
 use crate::config::Tls;
 
-/// An acceptor for the certificate chain and the key in the PEM files of `tls`; the error names the file. Where nobody has named any, and
+/// An acceptor that speaks `protocols` (ALPN) where a client names some, for the certificate chain and the key in the PEM files of `tls`; the error names the file. Where nobody has named any, and
 /// there are none at the usual place, a certificate signed by itself is made and kept there.
-pub fn acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
+pub fn acceptor(tls: &Tls, protocols: &[&str]) -> io::Result<TlsAcceptor> {
     let (chain, key) = match usual_and_missing(tls) {
         true => make(tls)?,
         false => read(&tls.cert, &tls.key)?,
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|e| bad(&tls.cert, &e))?;
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -1,21 +1,28 @@
 //! Byte counters, bit rates over the last complete 30 seconds, and how packets arrive.
 
 use std::ops::AddAssign;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use media::Micros;
 use parking_lot::Mutex;
 
 /// Bytes in and out, media units skipped for slowness, packets asked for again; and how packets arrive, where the protocol tells.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
     received: AtomicU64,
     sent: AtomicU64,
     skipped: AtomicU64,
     nacked: AtomicU64,
     reception: Mutex<Option<Reception>>,
+    /// When they were made.
+    start: Instant,
+    /// When what a player gets next was new, in microseconds since the start; [`EDGE`] for one that lacks nothing.
+    behind: AtomicI64,
 }
+
+/// The player has all that there is.
+const EDGE: i64 = i64::MAX;
 
 /// How the packets of a client arrive: a publisher's at the server, those for a player at the player.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -28,6 +35,21 @@ pub struct Reception {
     pub jitter: Micros,
     /// The last round trip measured.
     pub round_trip: Option<Micros>,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let none = || AtomicU64::new(0);
+        Self {
+            received: none(),
+            sent: none(),
+            skipped: none(),
+            nacked: none(),
+            reception: Mutex::default(),
+            start: Instant::now(),
+            behind: AtomicI64::new(EDGE),
+        }
+    }
 }
 
 impl Counters {
@@ -67,6 +89,23 @@ impl Counters {
             skipped: self.skipped(),
             nacked: self.nacked.load(Relaxed),
         }
+    }
+
+    /// What the player has got is `lag` behind what there is, and goes on falling behind until somebody says otherwise.
+    pub fn fall_behind(&self, lag: Duration) {
+        let since = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(EDGE);
+        self.behind.store(since(self.start.elapsed()).saturating_sub(since(lag)), Relaxed);
+    }
+
+    /// The player has all that there is.
+    pub fn catch_up(&self) {
+        self.behind.store(EDGE, Relaxed);
+    }
+
+    /// How far a player is behind the newest media, as far as is known here: what is on its way to it counts as arrived.
+    pub fn lag(&self) -> Duration {
+        let now = i64::try_from(self.start.elapsed().as_micros()).unwrap_or(EDGE);
+        Duration::from_micros(now.saturating_sub(self.behind.load(Relaxed)).try_into().unwrap_or(0))
     }
 
     /// Tells how packets arrive; a round trip that is not told stays as it was.
@@ -188,6 +227,17 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_player_falls_behind_and_catches_up() {
+        let counters = Counters::default();
+        assert_eq!(counters.lag(), Duration::ZERO);
+        // Of the past, as those who join get it.
+        counters.fall_behind(Duration::from_secs(2));
+        assert!((2..3).contains(&counters.lag().as_secs()), "{:?}", counters.lag());
+        counters.catch_up();
+        assert_eq!(counters.lag(), Duration::ZERO);
+    }
 
     #[test]
     fn rates_are_per_window() {

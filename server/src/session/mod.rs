@@ -3,6 +3,7 @@
 
 mod census;
 mod counters;
+mod health;
 mod request;
 mod roll;
 mod status;
@@ -18,6 +19,7 @@ use tokio::sync::Notify;
 
 pub use census::{Census, KindFigures, StreamFigures};
 pub use counters::{Counters, Flow, Kbps, Rate, Reception};
+pub use health::{Figures, Health, Meter};
 pub use request::Request;
 pub use roll::{Client, Entry, Roll, Seat, Stream, Totals, Vhost};
 pub use status::tell as tell_status;
@@ -174,6 +176,11 @@ impl Session {
         *self.reason.lock() = reason.into();
         self.kicked.store(true, Ordering::Release);
         self.kick.notify_waiters();
+    }
+
+    /// Why it was kicked, if it was.
+    pub fn kick_reason(&self) -> Option<String> {
+        self.kicked.load(Ordering::Acquire).then(|| self.reason.lock().clone())
     }
 
     /// Waits until somebody kicks it; the reason.

@@ -8,9 +8,11 @@ use std::time::Instant;
 
 use hub::{Broadcast, StreamKey};
 use parking_lot::Mutex;
+use serde_json::json;
 
 use super::census::Past;
-use super::{Cid, Counters, Flow, Kbps, Kind, Rate, Request, Session, random_vid};
+use super::{Cid, Counters, Flow, Health, Kbps, Kind, Rate, Request, Session, random_vid};
+use crate::events::{Event, Events};
 
 /// See the module.
 #[derive(Default)]
@@ -20,6 +22,7 @@ pub struct Roll {
     departed: Counters,
     /// Clients that ended with an error.
     failed: AtomicU64,
+    events: Arc<Events>,
 }
 
 #[derive(Default)]
@@ -65,6 +68,8 @@ pub struct Stream {
     /// Changed under the lock of the lists only.
     clients: AtomicUsize,
     publisher: Mutex<Option<(Cid, bool)>>,
+    /// Of the last publisher.
+    health: Mutex<Arc<Health>>,
     pub(super) departed: Counters,
     rate: Rate,
 }
@@ -96,6 +101,11 @@ impl Stream {
     /// The last publisher, and whether it publishes now.
     pub fn publisher(&self) -> Option<(Cid, bool)> {
         *self.publisher.lock()
+    }
+
+    /// How the media of its last publisher does.
+    pub fn health(&self) -> Arc<Health> {
+        self.health.lock().clone()
     }
 
     /// The rate of its last window.
@@ -142,6 +152,13 @@ impl Client {
     /// The rate of its last window.
     pub fn kbps(&self) -> Kbps {
         self.rate.kbps()
+    }
+
+    /// An event about it. What it said may be secret and is not told.
+    pub fn event(&self, what: &'static str) -> Event {
+        let Session { cid, peer, .. } = &*self.session;
+        let client = json!({ "id": cid.as_str(), "type": self.kind.name(), "ip": peer.ip() });
+        Event::new(what).of(&self.stream.key).with("stream_id", &*self.stream.id).with("client", client)
     }
 }
 
@@ -221,6 +238,7 @@ impl Roll {
                 broadcast: Mutex::default(),
                 clients: AtomicUsize::new(0),
                 publisher: Mutex::new(None),
+                health: Mutex::default(),
                 departed: Counters::default(),
                 rate: Rate::default(),
             })
@@ -231,6 +249,7 @@ impl Roll {
         *stream.broadcast.lock() = Arc::downgrade(entry.broadcast);
         if entry.kind.is_publish() {
             *stream.publisher.lock() = Some((entry.session.cid, true));
+            *stream.health.lock() = Arc::default();
             stream.frames_before.store(stream.frames.load(Relaxed), Relaxed);
         }
         let client = Arc::new(Client {
@@ -244,6 +263,8 @@ impl Roll {
         });
         lists.clients.insert(entry.session.cid, client.clone());
         drop(lists);
+        let what = if entry.kind.is_publish() { "publish" } else { "play" };
+        self.events.tell(client.event(what));
         Seat { client, roll: self.clone() }
     }
 
@@ -278,6 +299,26 @@ impl Roll {
             lists.streams.remove(&stream.key);
             lists.past.forget(stream);
         }
+        drop(lists);
+        let what = if client.kind.is_publish() { "unpublish" } else { "stop" };
+        let alive = u64::try_from(client.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut event = client.event(what).with("alive_ms", alive);
+        event = event.with("recv_bytes", flow.received).with("send_bytes", flow.sent);
+        if let Some(reason) = client.session.kick_reason() {
+            event = event.with("kicked", reason);
+        }
+        self.events.tell(event);
+    }
+
+    /// What happens.
+    pub fn events(&self) -> &Arc<Events> {
+        &self.events
+    }
+
+    /// Sends a client away, and tells who wanted that (`by`).
+    pub fn kick(&self, client: &Client, reason: &str, by: &str) {
+        self.events.tell(client.event("kick").with("reason", reason).with("by", by));
+        client.session.kick(reason);
     }
 
     /// The session of a client has ended with an error. Of others, who never got in, nothing is counted.
@@ -300,6 +341,12 @@ impl Roll {
     /// The client of this id.
     pub fn client(&self, cid: Cid) -> Option<Arc<Client>> {
         self.lists.lock().clients.get(&cid).cloned()
+    }
+
+    /// The clients of this stream, by id.
+    pub fn clients_of(&self, stream: &Arc<Stream>) -> Vec<Arc<Client>> {
+        let lists = self.lists.lock();
+        lists.clients.values().filter(|client| Arc::ptr_eq(&client.stream, stream)).cloned().collect()
     }
 
     /// The client that publishes the stream of this key now.

@@ -94,6 +94,17 @@ function look() {
   };
 }
 
+// By which protocols the streams' server is spoken with, as they come; WebSockets are not among them.
+async function listenToNetwork(context, page) {
+  const protocols = new Set();
+  const session = await context.newCDPSession(page);
+  session.on('Network.responseReceived', ({ response }) => {
+    if (new URL(response.url).host === new URL(url).host) protocols.add(response.protocol);
+  });
+  await session.send('Network.enable');
+  return protocols;
+}
+
 async function watch(page) {
   await page.evaluate(start, url);
   const deadline = Date.now() + START;
@@ -109,10 +120,12 @@ async function watch(page) {
   return { ...last, played: (Date.now() - since) / 1000, progress: last.time - first.time };
 }
 
-await browse(AUTOPLAY, {}, (context) => {
+await browse(AUTOPLAY, { ignoreHTTPSErrors: true }, (context) => {
   const work = async (page, complaints) => {
+    const protocols = await listenToNetwork(context, page);
     const seen = await watch(page);
     seen.errors.push(...complaints);
+    seen.protocols = [...protocols];
     console.log(JSON.stringify(seen));
   };
   return onPage(context, PAGE, work, script);

@@ -52,7 +52,10 @@ fn name_and_password_are_asked_for_on_both_ports() {
             let head = asked.head();
             assert_eq!((head.status, head.field("access-control-allow-headers")), (200, Some("*")));
         }
-        assert_eq!(http::get(server.api, "/metrics").unwrap().status, if one_port { 404 } else { 200 });
+        for guarded in ["/metrics", "/rtc/v1/play/", "/rtc/v1/whip/", "/sig/v1/rtc", "/console/"] {
+            assert_eq!(http::get(server.api, guarded).unwrap().status, 401, "{guarded}");
+        }
+        assert_eq!(http::get(server.api, "/").unwrap().status, 200);
     }
 }
 
@@ -82,6 +85,29 @@ fn streams_below_a_path_with_api_are_guarded_too() {
     // What is below /api/ is never a stream.
     is_challenge(&ask("/api/cam.flv", &[]));
     assert_eq!(ask("/api/cam.flv", &[&basic("admin:s3cret")]).status, 404);
+}
+
+#[test]
+fn the_scope_of_srs_and_a_token() {
+    let api =
+        "auth { enabled on; username admin; password s3cret; user ops t0psecret; token t0k3n; scope srs; }";
+    let server = Server::with(Setup { api, ..Setup::default() });
+    for open in ["/metrics", "/rtc/v1/play/", "/rtc/v1/whip/", "/sig/v1/rtc", "/console/"] {
+        assert_ne!(http::get(server.api, open).unwrap().status, 401, "{open}");
+    }
+    let mut stranger = Dialogue::ask(server.api, "GET /api/v1/versions", &[]);
+    let head = stranger.answer().0;
+    let challenges: Vec<_> = head.all("www-authenticate").collect();
+    assert_eq!(challenges, [r#"Basic realm="oxcast""#, r#"Bearer realm="oxcast""#]);
+    for (line, status) in [
+        ("Authorization: Bearer t0k3n", 200),
+        ("Authorization: Bearer s3cret", 401),
+        (&basic("ops:t0psecret"), 200),
+        (&basic("ops:s3cret"), 401),
+    ] {
+        let mut client = Dialogue::ask(server.api, "GET /api/v1/versions", &[line]);
+        assert_eq!(client.answer().0.status, status, "{line}");
+    }
 }
 
 #[test]

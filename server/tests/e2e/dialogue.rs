@@ -49,6 +49,11 @@ impl Head {
         first
     }
 
+    /// All values of a header; `name` in lower case.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.fields.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
     /// The names of headers that start like this.
     pub fn names(&self, start: &str) -> Vec<&str> {
         let mut names: Vec<_> =

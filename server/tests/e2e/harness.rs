@@ -311,6 +311,14 @@ impl Server {
         self.stopped = true;
     }
 
+    /// Ends it with SIGQUIT, as soon as its clients have left.
+    #[track_caller]
+    pub fn quit(&mut self) {
+        self.running.signal(Signal::QUIT);
+        self.running.succeed(SOON);
+        self.stopped = true;
+    }
+
     /// Resident memory in bytes.
     pub fn memory(&self) -> u64 {
         let process = procfs::process::Process::new(self.id() as i32).unwrap();

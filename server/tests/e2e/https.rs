@@ -11,7 +11,7 @@ use crate::players::publish_clip_for_ever;
 use crate::tools::{self, LIMIT, ffmpeg, usual_clip};
 
 /// A certificate of `localhost` and its key, in a directory.
-fn pems() -> PathBuf {
+pub fn pems() -> PathBuf {
     let pems = directory();
     let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(pems.join("cert.pem"), certificate.cert.pem()).unwrap();
@@ -19,13 +19,14 @@ fn pems() -> PathBuf {
     pems
 }
 
-fn block(port: u16, pems: &Path) -> String {
+/// An `https` block that listens there with this certificate.
+pub fn block(port: u16, pems: &Path) -> String {
     let pems = pems.display();
     format!("https {{ enabled on; listen 127.0.0.1:{port}; cert {pems}/cert.pem; key {pems}/key.pem; }}")
 }
 
 /// What curl gets.
-fn curl(arguments: &[&str]) -> Running {
+pub fn curl(arguments: &[&str]) -> Running {
     let mut command = Command::new("curl");
     command.args(["-sS", "--max-time", "20"]).args(arguments);
     let mut curl = Running::start("curl", &mut command);

@@ -209,7 +209,7 @@ fn the_api_and_the_signal_reload_too() {
     let first = again("a reload by the API", &before);
     assert_eq!((&first["err"], &first["msg"], &first["state"]), (&0.into(), &"Success".into(), &90.into()));
     server.logged(&["reload: max_connections: (default) -> 77"]);
-    server.logged(&["reload: done, changes=1, by the API, peer=127.0.0.1"]);
+    server.logged(&["reload: done, changes=1, by the API, anybody at 127.0.0.1"]);
 
     let good = server.config();
     server.write_config("nonsense");

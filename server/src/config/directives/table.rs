@@ -97,10 +97,13 @@ pub static TABLE: &[Directive] = table! {
     "http_api.raw_api.allow_reload", On, "off", Variable, Push, Built, "allow `rpc=reload`";
     "http_api.raw_api.allow_query", Any, "off", None, No, NoEffect, "relic of SRS 3";
     "http_api.raw_api.allow_update", Any, "off", None, No, NoEffect, "relic of SRS 3";
-    "http_api.auth", Block, "", None, Push, Built, "basic authentication of the API";
-    "http_api.auth.enabled", On, "off", Variable, Push, Built, "ask for name and password";
+    "http_api.auth", Block, "", None, Push, Built, "authentication of the API";
+    "http_api.auth.enabled", On, "off", Variable, Push, Built, "ask for name and password, or a token";
     "http_api.auth.username", Text, "", Variable, Push, Built, "expected name", like "admin";
     "http_api.auth.password", Text, "", Variable, Push, Built, "expected password, without `:`", like "secret";
+    "http_api.auth.user", Lines, "", None, Push, Built, "one more name and its password; repeatable (ours)", like "ops secret2";
+    "http_api.auth.token", Words, "", Variable, Push, Built, "what `Authorization: Bearer` may say in place of a name and a password (ours)", like "a1b2c3";
+    "http_api.auth.scope", Words, "all", Variable, Push, Built, "what is guarded: `all`, `srs` (paths with `/api/`), or some of `api`, `rtc`, `sig`, `console`, `metrics` (ours)";
     "http_api.https", Block, "", None, Push, Built, "the API over TLS";
     "http_api.https.enabled", On, "off", Variable, Push, Built, "listen for HTTPS";
     "http_api.https.listen", Endpoint, "1990", Variable, Push, Built, "endpoint";

@@ -24,7 +24,7 @@ use tracing::{Instrument, info, warn};
 
 use super::Service;
 use super::sessions::Player;
-use super::shelf::{self, Segment};
+use super::shelf::{self, Segment, Shelved};
 use crate::config::Vhost;
 use crate::gate::Ask;
 use crate::http::{refusal, request};
@@ -212,7 +212,7 @@ impl Service {
         next: Next,
     ) -> Response {
         let player = player.filter(|player| player.plays());
-        let Some((segment, stream)) = self.shelf.segment(&wanted.place) else {
+        let Some(Shelved { segment, stream, since }) = self.shelf.segment(&wanted.place) else {
             let response = next.run(request).await;
             return match player {
                 Some(player) => counted(response, &player),
@@ -220,6 +220,7 @@ impl Service {
             };
         };
         if let Some(player) = player {
+            player.session.counters.fall_behind(since.elapsed());
             return counted(send(segment, request).await, &player);
         }
         if !wanted.vhost.hls_sessions.ctx {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use formats::hls::Playlist;
@@ -15,7 +16,7 @@ use super::Figures;
 #[derive(Default)]
 pub(super) struct Shelf {
     playlists: RwLock<HashMap<String, Arc<Listed>>>,
-    segments: RwLock<HashMap<String, (Segment, Arc<StreamKey>)>>,
+    segments: RwLock<HashMap<String, Shelved>>,
     /// What the packager counts.
     pub(super) figures: Arc<Figures>,
 }
@@ -25,6 +26,16 @@ pub(super) struct Shelf {
 pub(super) struct Listed {
     pub(super) stream: Arc<StreamKey>,
     pub(super) playlist: Playlist,
+}
+
+/// A segment, as it stands there.
+#[derive(Clone, Debug)]
+pub(super) struct Shelved {
+    pub(super) segment: Segment,
+    /// The stream that it is of.
+    pub(super) stream: Arc<StreamKey>,
+    /// Since when it is there, which is when the last of it was new.
+    pub(super) since: Instant,
 }
 
 /// Where a segment is.
@@ -51,8 +62,7 @@ impl Shelf {
         self.playlists.read().get(place).cloned()
     }
 
-    /// A segment, and the stream that it is of.
-    pub(super) fn segment(&self, place: &str) -> Option<(Segment, Arc<StreamKey>)> {
+    pub(super) fn segment(&self, place: &str) -> Option<Shelved> {
         self.segments.read().get(place).cloned()
     }
 
@@ -62,7 +72,8 @@ impl Shelf {
     }
 
     pub(super) fn put_segment(&self, place: String, segment: Segment, stream: &Arc<StreamKey>) {
-        self.segments.write().insert(place, (segment, stream.clone()));
+        let shelved = Shelved { segment, stream: stream.clone(), since: Instant::now() };
+        self.segments.write().insert(place, shelved);
     }
 
     pub(super) fn take_playlist(&self, place: &str) {

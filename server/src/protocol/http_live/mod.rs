@@ -22,6 +22,7 @@ use crate::form;
 use crate::gate::{Gate, Published, Watcher};
 use crate::http::Front;
 use crate::http::front::{self, MAX_HEAD, Taken};
+use crate::http::http2;
 use crate::log;
 use crate::net::listen::Pass;
 use crate::net::{Conn, Core};
@@ -74,7 +75,7 @@ impl Watcher for FastCache {
 /// Serves one connection to its end, each request by the service of its moment. When the port is `closing`, it ends after what it is at.
 pub async fn serve(
     core: Rc<Core>,
-    service: impl Fn() -> Arc<Service>,
+    service: impl Fn() -> Arc<Service> + 'static,
     conn: Conn,
     pass: Pass,
     closing: impl Future<Output = ()>,
@@ -85,12 +86,15 @@ pub async fn serve(
 
 async fn serve_logged(
     core: Rc<Core>,
-    service: impl Fn() -> Arc<Service>,
+    service: impl Fn() -> Arc<Service> + 'static,
     conn: Conn,
     pass: Pass,
     closing: impl Future<Output = ()>,
 ) {
     let Conn { stream, session, local } = conn;
+    if stream.is_http2() {
+        return Box::pin(http2::serve(service, stream, &session, pass.full, closing, wants)).await;
+    }
     // Boxed, since hyper's part is large and over when a stream begins.
     let taken = Box::pin(front::serve(service, stream, &session, pass.full, closing, wants)).await;
     let Some(Taken { by, request, stream, early }) = taken else { return };

@@ -182,6 +182,8 @@ pub async fn walk(audience: Rc<Audience>, mut reader: Reader<Burst>, peer: Weak<
         match taken {
             Taken::Units => {
                 let (now, hurried) = (audience.floor.now(), reader_is_behind(&units));
+                let lag = units.last().map_or(Micros::ZERO, |unit| audience.relay.newest() - unit.time);
+                peer.session.counters.fall_behind(Duration::from_micros(lag.0.try_into().unwrap_or(0)));
                 {
                     let history = audience.history.borrow();
                     let batch = &mut *audience.floor.batch.borrow_mut();
@@ -199,6 +201,7 @@ pub async fn walk(audience: Rc<Audience>, mut reader: Reader<Burst>, peer: Weak<
                 tokio::time::sleep(PAUSE).await;
             }
             Taken::Edge if reader.may_ride() => {
+                peer.session.counters.catch_up();
                 let seat = audience.ride(peer.clone(), reader);
                 peer.play(|player, _| player.seat = Some(seat));
                 return;
