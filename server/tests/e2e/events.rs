@@ -186,7 +186,7 @@ fn the_audit_knows_who_it_was() {
         let headers = [("Authorization", authorization)];
         let path = "/api/v1/raw?rpc=reload";
         assert_eq!(http::request(server.api, "GET", path, &headers).unwrap().status, 200);
-        server.logged(&["audit: reload, by=", &format!("by={who} at 127.0.0.1:"), "result=1061"]);
+        server.logged(&["audit: reload, by=", &format!("by={who} at 127.0.0.1:"), "result=code 1061"]);
     }
     let log = server.log().all().join("\n");
     assert!(!log.contains("s3cret") && !log.contains("t0k3n"), "{log}");
