@@ -1,6 +1,7 @@
 //! The application: builds the parts in order, opens the listeners, and waits for the end.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,11 +16,12 @@ use tracing::{Instrument, error, info, warn};
 use crate::api;
 use crate::breaker::Breaker;
 use crate::caller::Caller;
-use crate::config::{Config, Environment, Source};
+use crate::config::{Config, Environment, Source, Tank};
 use crate::control::Control;
 use crate::daemon::{self, Starter};
 use crate::file_watch;
 use crate::gate::Gate;
+use crate::heartbeat;
 use crate::log;
 use crate::media_port::MediaPort;
 use crate::metrics;
@@ -27,6 +29,7 @@ use crate::net::conn::Stream;
 use crate::net::listen::{Pass, accept};
 use crate::net::{Conn, Core, Cores, Door, limits, tls};
 use crate::ports::{Port, Ports, Serves};
+use crate::privileges::Account;
 use crate::process::{Identity, Parent, PidFile};
 use crate::protocol::{hls, http_live, rtmp, webrtc};
 use crate::quit::{Quit, Signals, Watch};
@@ -34,6 +37,8 @@ use crate::reload::{self, ORDERS, Order, Reloader, Reloads};
 use crate::room::Rooms;
 use crate::services::{Current, Lasting, Services};
 use crate::session::{Cid, Kind, Roll, Session, tell_status};
+use crate::supervisor::Supervisor;
+use crate::trace::Tracer;
 use crate::upgrade::{Heritage, Origin, Predecessor};
 
 /// Why the server did not start: what to say, and the exit status that says it to scripts.
@@ -97,6 +102,25 @@ struct App {
     /// Who takes over gets it when he serves.
     pid: Option<PidFile>,
     control: Option<JoinHandle<()>>,
+    traces: Option<Traces>,
+}
+
+/// Spans on their way.
+struct Traces {
+    tracer: Arc<Tracer>,
+    task: JoinHandle<()>,
+    caller: Caller,
+}
+
+impl Traces {
+    /// Sends the last ones, if somebody takes them soon.
+    fn finish(self) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        self.tracer.close();
+        if self.caller.wait(async { timeout(PATIENCE, self.task).await }).is_err() {
+            warn!("traces: the last spans are lost");
+        }
+    }
 }
 
 impl App {
@@ -111,13 +135,21 @@ impl App {
         let parent = if config.asprocess { Some(Parent::of_process()) } else { None };
         let parent = parent.transpose().map_err(|e| Failure::new(status::ORPHAN)(&e))?;
         let source = reload::absolute(source);
+        let supervisor = Arc::new(Supervisor::of_process(&env, predecessor.is_some()));
         let origin = Origin::of_process().map_err(|e| system(&e))?;
         std::env::set_current_dir(&config.work_dir)
             .map_err(|e| system(&format!("work_dir {}: {e}", config.work_dir.display())))?;
+        let account = config.user.as_ref().map(Account::find).transpose().map_err(|e| system(&e))?.flatten();
+        if let Some(account) = &account {
+            make_folders(account, &config).map_err(|e| system(&e))?;
+        }
         let pid = if predecessor.is_none() { Some(take_pid(&config)?) } else { None };
         let identity = Arc::new(Identity::new(config.server_id.as_deref(), &config.pid));
         let log = log::start(log::Options::new(&config.log, identity.pid), Cid::random());
         let log = Rc::new(log.map_err(|e| system(&format!("the log: {e}")))?);
+        if let Some(account) = &account {
+            give_files(account, &config).map_err(|e| system(&e))?;
+        }
         info!("{} is starting, server={}, service={}", crate::SIGNATURE, identity.server, identity.service);
         config.warnings.iter().for_each(|warning| warn!("config: {}", warning.summary()));
 
@@ -128,7 +160,11 @@ impl App {
         let roll = Arc::new(Roll::default());
         let hls = hls::Workshop::open().map_err(|e| system(&e))?;
         let caller = Caller::start().map_err(|e| system(&e))?;
-        let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller, identity.clone());
+        let traces = config.traces.clone().map(|settings| Tracer::start(settings, &identity));
+        let (tracer, traces) = traces.unzip();
+        let tracer = tracer.unwrap_or_default();
+        let gate = Gate::new(config.clone(), roll.clone()).with_tracer(tracer.clone());
+        let gate = gate.with_caller(caller.clone(), identity.clone());
         let gate = Arc::new(gate.with_watcher(hls.packager.clone()).with_watcher(http_live::FastCache));
         let service =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
@@ -145,6 +181,7 @@ impl App {
             breaker: breaker.clone(),
             hls: hls.figures(),
             log: log.meter(),
+            tracer: tracer.clone(),
         });
         let lasting = Lasting {
             gate: gate.clone(),
@@ -170,6 +207,13 @@ impl App {
         let media = config.rtc_server.as_ref().map(|server| MediaPort::open(server, count, &breaker, udp));
         let (media, parts) = media.transpose().map_err(|e| bind(&e))?.unzip();
         let current = Current::new(Services::new(&config, &lasting, media.as_ref()));
+        // All that only root can have is there, and nobody is served yet.
+        account.map_or(Ok(()), Account::assume).map_err(|e| system(&e))?;
+        caller.spawn(heartbeat::run(lasting.clone(), caller.clone()));
+        let traces = traces.map(|traces| {
+            let task = caller.spawn(traces.run(caller.clone()));
+            Traces { tracer: tracer.clone(), task, caller: caller.clone() }
+        });
 
         let (orders, inboxes): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(ORDERS)).unzip();
         let order = |core: &mpsc::Sender<_>, order| {
@@ -193,6 +237,8 @@ impl App {
         let serve = move |core, inbox| Hall::new(core, services.clone(), hall.clone()).serve(inbox);
         let cores = Cores::start(inboxes, serve).map_err(|e| system(&e))?;
         metrics.watch(cores.loads());
+        let (alive, manager) = (cores.loads(), supervisor.clone());
+        service.spawn(async move { manager.reassure(alive).await });
         let (loads, rules, watched) = (cores.loads(), gate.clone(), breaker.clone());
         let events = roll.events().clone();
         service.spawn(async move { watched.watch(|| rules.config().breaker.clone(), loads, events).await });
@@ -206,6 +252,7 @@ impl App {
             environment: env,
             config,
             log: log.clone(),
+            supervisor,
             lasting,
             current,
             ports,
@@ -223,7 +270,20 @@ impl App {
         }
         let watch = Watch::new(signals, log, parent, asks);
         let hls = hls.packager;
-        Ok(Self { reloader, identity, roll, door, cores, service, watch, gate, hls, pid, control: None })
+        Ok(Self {
+            reloader,
+            identity,
+            roll,
+            door,
+            cores,
+            service,
+            watch,
+            gate,
+            hls,
+            pid,
+            control: None,
+            traces,
+        })
     }
 
     /// Tells who waits for the server to be ready, if anybody does, and takes what only one process can have.
@@ -239,6 +299,7 @@ impl App {
             self.pid = Some(take_pid(config)?);
             info!("this process has taken over");
         }
+        self.reloader.supervisor.tell_ready();
         match self.service.block_on(async { Control::open(&config.pid) }) {
             Ok(control) => {
                 let reloads = self.reloader.lasting.reloads.clone();
@@ -264,6 +325,7 @@ impl App {
             hls,
             mut pid,
             control,
+            traces,
         } = self;
         let mut quit = service.block_on(watch.quit(&mut reloader));
         info!("{quit}, up for {:.0?}", identity.start.elapsed());
@@ -279,10 +341,13 @@ impl App {
             }
             pid.take().into_iter().for_each(PidFile::release);
             info!("process {} has taken over", successor.pid());
+            reloader.supervisor.tell_successor(successor.pid());
             successor.take();
             let rtc = |kind| matches!(kind, Kind::RtcPlay | Kind::RtcPublish);
             let moved = roll.clients().into_iter().filter(|client| rtc(client.kind));
             moved.for_each(|client| client.session.kick("another process has the UDP port now: come again"));
+        } else {
+            reloader.supervisor.tell_stopping();
         }
         if let Quit::Graceful(_) = quit
             && let Some(hurry) = service.block_on(watch.drain(&mut reloader, &cores, &door, &roll))
@@ -291,6 +356,7 @@ impl App {
             quit = hurry;
         }
         cores.stop();
+        traces.into_iter().for_each(Traces::finish);
         // Publishers are gone, their last segments are written.
         hls.stop();
         if let Quit::Graceful(_) = quit {
@@ -303,6 +369,22 @@ impl App {
         pid.into_iter().for_each(PidFile::release);
         info!("{} has stopped, pid file {}", crate::SIGNATURE, file.display());
     }
+}
+
+/// Makes what folders are missing, so that they belong to who is to write there.
+fn make_folders(account: &Account, config: &Config) -> std::io::Result<()> {
+    let hls = config.vhosts.iter().filter_map(|vhost| vhost.hls.as_ref()).map(|hls| hls.path.as_path());
+    let log = (config.log.tank == Tank::File).then_some(&*config.log.file);
+    let files = [Some(&*config.pid), log].into_iter().flatten();
+    let mut folders = files.filter_map(Path::parent).chain(hls);
+    folders.try_for_each(|folder| account.make_folder(folder))
+}
+
+/// Gives away the files that are open already and that will be opened again.
+fn give_files(account: &Account, config: &Config) -> std::io::Result<()> {
+    account.give(&config.pid)?;
+    account.give(&crate::process::id_file(&config.pid))?;
+    if config.log.tank == Tank::File { account.give(&config.log.file) } else { Ok(()) }
 }
 
 fn take_pid(config: &Config) -> Result<PidFile, Failure> {

@@ -195,7 +195,8 @@ fn server_id(configured: Option<&str>, pid_file: &Path) -> String {
 }
 
 /// `x.id` for `x.pid`, else `.id` behind the whole name.
-fn id_file(pid_file: &Path) -> PathBuf {
+/// Where the id of the server is kept.
+pub fn id_file(pid_file: &Path) -> PathBuf {
     if pid_file.extension().is_some_and(|extension| extension == "pid") {
         return pid_file.with_extension("id");
     }

@@ -19,6 +19,7 @@ use crate::ports::Ports;
 use crate::protocol::webrtc;
 use crate::services::{Current, Lasting, Services};
 use crate::session::random_name;
+use crate::supervisor::Supervisor;
 use crate::upgrade::{Heritage, Origin};
 
 /// What a core is told.
@@ -148,6 +149,8 @@ pub struct Reloader {
     pub config: Arc<Config>,
     /// The log.
     pub log: Rc<Log>,
+    /// Who is told that it is reloaded.
+    pub supervisor: Arc<Supervisor>,
     /// What outlives it.
     pub lasting: Lasting,
     /// What serves by it.
@@ -171,7 +174,13 @@ pub struct Reloader {
 impl Reloader {
     /// Reads the configuration again and does what it says; with `dry`, only says what would happen.
     pub fn reload(&mut self, by: &str, dry: bool) -> Done {
+        if !dry {
+            self.supervisor.tell_reloading();
+        }
         let done = self.try_reload(by, dry);
+        if !dry && !self.stopping {
+            self.supervisor.tell_ready();
+        }
         let outcome = match &done {
             Ok(_) => Outcome {
                 error: 0,

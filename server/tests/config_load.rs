@@ -1,11 +1,12 @@
 //! What a configuration means: SRS's defaults and rules, what is forgiven with a warning, what is refused
 //! and how the refusal reads.
 
+use std::path::Path;
 use std::time::Duration;
 
 use server::config::{
     Area, Config, DEFAULT_VHOST, DtlsRole, Environment, Error, HlsOnError, HlsStorage, IpFamily, Jitter,
-    Level, RtcProtocol, Source, Tank, Tls,
+    Level, LogFormat, RtcProtocol, Source, Tank, Tls,
 };
 
 const VHOST: &str = "vhost __defaultVhost__ { }";
@@ -553,6 +554,48 @@ fn api_credentials_are_whole_and_stay_secret() {
     assert_refused(&api("user a s; scope everything;"), &["`everything` is nothing that can be guarded"]);
     let error = with(&api("user a:b s3cret;"), &[]).unwrap_err().to_string();
     assert!(error.contains("`user` takes a name") && !error.contains("s3cret"), "{error}");
+}
+
+#[test]
+fn those_who_watch_from_outside_are_read_whole() {
+    let config = around(
+        "exporter { enabled on; label a; streams_limit 7; }
+        heartbeat { enabled on; interval 9.3; url https://h.test/x?secret=1; ports on; tls_ca ./ca.pem; }
+        traces { enabled on; endpoint http://c.test:4318; sample 0.25; } user www www-data;
+        srs_log_format json; srs_log_max_size 1m; srs_log_max_files 3;",
+    );
+    let exporter = config.exporter.unwrap();
+    assert_eq!((exporter.listen[0].port, &*exporter.label, exporter.streams_limit), (9972, "a", 7));
+    let heartbeat = config.heartbeat.unwrap();
+    assert_eq!((heartbeat.interval.as_secs(), heartbeat.url.as_str()), (9, "https://h.test/x"));
+    assert!(heartbeat.ports && !heartbeat.summaries && heartbeat.ip.is_none());
+    assert_eq!(heartbeat.tls_ca.as_deref(), Some(Path::new("./ca.pem")));
+    let traces = config.traces.unwrap();
+    assert_eq!((traces.endpoint.as_str(), traces.sample), ("http://c.test:4318/v1/traces", 0.25));
+    let user = config.user.unwrap();
+    assert_eq!((&*user.name, user.group.as_deref()), ("www", Some("www-data")));
+    let rotation = config.log.rotation.unwrap();
+    assert_eq!((config.log.format, rotation.max_size, rotation.max_files), (LogFormat::Json, 1 << 20, 3));
+    assert!(read("listen 1; heartbeat { enabled on; }").exporter.is_none());
+    let ip =
+        with("listen 1; heartbeat { enabled on; } vhost a { }", &[("SRS_DEVICE_IP", "192.0.2.1")]).unwrap();
+    assert_eq!(ip.heartbeat.unwrap().ip.as_deref(), Some("192.0.2.1"));
+}
+
+#[test]
+fn what_those_who_watch_cannot_be_told() {
+    // Even if it is off, as in SRS.
+    assert_refused("listen 1; heartbeat { interval 0.3; } vhost a { }", &["`interval` is at least 1 s"]);
+    assert_refused(
+        "listen 1; heartbeat { enabled on; url ftp://x/; } vhost a { }",
+        &["`ftp://x/` is no address of HTTP"],
+    );
+    assert_refused("listen 1; traces { enabled on; sample 2; } vhost a { }", &["`sample` is a share"]);
+    assert_refused("listen 1; srs_log_max_size 10x; vhost a { }", &["`10x` is no size"]);
+    assert_refused("listen 1; user a b c; vhost a { }", &["`user` has a name"]);
+    let small = around("srs_log_max_size 1k;");
+    assert_warns(&small, "65536 counts");
+    assert_eq!(small.log.rotation.unwrap().max_size, 65_536);
 }
 
 #[test]

@@ -85,7 +85,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
     }
 }
 
-fn text(value: &Value) -> String {
+/// JSON as SRS writes it.
+pub fn text(value: &Value) -> String {
     let mut out = Vec::with_capacity(512);
     // A value always has a text, and a vector takes it.
     let _ = value.serialize(&mut Serializer::with_formatter(&mut out, TwoDecimals));

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 
 use super::State;
 use super::call::Call;
-use super::samples::Sample;
+use super::samples::{Sample, Samples};
+use crate::process::Identity;
+use crate::session::Roll;
 
 pub(super) async fn rusages(Extract(state): Extract<State>, call: Call) -> Response {
     sampled(&state, &call, state.samples.figures().usage)
@@ -45,11 +47,13 @@ fn sampled<T: Default + Serialize>(state: &State, call: &Call, sample: Option<Sa
 }
 
 pub(super) async fn summaries(Extract(state): Extract<State>, call: Call) -> Response {
-    call.reply(&state.success("data", summary(&state)))
+    let summary = summary(&state.samples, &state.roll, &state.identity);
+    call.reply(&state.success("data", summary))
 }
 
-fn summary(state: &State) -> Value {
-    let figures = state.samples.figures();
+/// The server and the machine in short.
+pub fn summary(samples: &Samples, roll: &Roll, identity: &Identity) -> Value {
+    let figures = samples.figures();
     let ok = figures.are_complete();
     let now = Timestamp::now().as_millisecond();
     let process = figures.process.unwrap_or_default().value;
@@ -60,8 +64,7 @@ fn summary(state: &State) -> Value {
     let platform = figures.platform.unwrap_or_default().value;
     let network = figures.network.unwrap_or_default();
     let sockets = figures.sockets.unwrap_or_default().value;
-    let media = state.roll.totals();
-    let identity = &state.identity;
+    let media = roll.totals();
     let share_of_ram = usage.ru_maxrss as f64 / memory.total.max(1) as f64;
     json!({
         "ok": ok,

@@ -33,7 +33,9 @@ use crate::reload::Reloads;
 use crate::session::Roll;
 
 use call::Call;
+pub use call::text;
 pub use index::built;
+pub use machine::summary;
 pub use samples::{Samples, run_samplers};
 
 /// What the API reads.

@@ -29,7 +29,7 @@ pub use access::{Hooks, Refer, Rule, Security};
 pub use auth::{Area, Auth, Credentials};
 pub use environment::Environment;
 pub use load::Source;
-pub use observe::Exporter;
+pub use observe::{Exporter, Heartbeat, Traces};
 pub use report::{Error, Place, Problem};
 pub use value::Endpoint;
 pub use written::{Change, Written};
@@ -71,6 +71,12 @@ pub struct Config {
     pub http_server: Option<HttpServer>,
     /// WebRTC, if it is on.
     pub rtc_server: Option<RtcServer>,
+    /// Who the server is to be, once it has what only root can have.
+    pub user: Option<User>,
+    /// Traces, if they are on.
+    pub traces: Option<Traces>,
+    /// Reports to a management server, if they are on.
+    pub heartbeat: Option<Heartbeat>,
     /// Metrics, if they are on.
     pub exporter: Option<Exporter>,
     /// Figures of the machine.
@@ -81,6 +87,15 @@ pub struct Config {
     pub warnings: Vec<Problem>,
     /// All of it as it stands in the file.
     pub written: Written,
+}
+
+/// A user of the system, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The user.
+    pub name: String,
+    /// The group; the user's own, if there is none.
+    pub group: Option<String>,
 }
 
 /// Graceful quit.

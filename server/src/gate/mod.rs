@@ -21,6 +21,7 @@ use crate::config::{Config, Vhost};
 use crate::process::Identity;
 use crate::session::{Cid, Client, Entry, Kind, Meter, Request, Roll, Seat, Session};
 use crate::sound;
+use crate::trace::{Inside, Journey, Moment, Tracer};
 
 pub use hooks::{Reporter, Segment, Visit};
 pub use refusals::Refusals;
@@ -80,6 +81,7 @@ pub struct Gate {
     hub: Hub,
     roll: Arc<Roll>,
     refusals: Refusals,
+    tracer: Arc<Tracer>,
     watchers: Vec<Box<dyn Watcher>>,
     /// Without it, nobody is called.
     hooks: Option<Hooks>,
@@ -90,7 +92,8 @@ impl Gate {
     pub fn new(config: Arc<Config>, roll: Arc<Roll>) -> Self {
         let (config, book) = (ArcSwap::new(config), Book::default());
         let refusals = Refusals::default();
-        Self { config, book, hub: Hub::default(), roll, refusals, watchers: Vec::new(), hooks: None }
+        let (tracer, watchers) = (Arc::default(), Vec::new());
+        Self { config, book, hub: Hub::default(), roll, refusals, tracer, watchers, hooks: None }
     }
 
     /// Calls the services that are configured, in the name of this server.
@@ -102,6 +105,12 @@ impl Gate {
     /// Has somebody told of each stream that begins.
     pub fn with_watcher(mut self, watcher: impl Watcher + 'static) -> Self {
         self.watchers.push(Box::new(watcher));
+        self
+    }
+
+    /// Has the journeys of clients traced.
+    pub fn with_tracer(mut self, tracer: Arc<Tracer>) -> Self {
+        self.tracer = tracer;
         self
     }
 
@@ -161,8 +170,14 @@ impl Gate {
     /// # Errors
     /// When it may not publish.
     pub async fn publish(&self, ask: Ask<'_>) -> Result<Publishing, Refused> {
-        let kind = ask.kind;
-        self.try_publish(ask).await.inspect_err(|refused| self.refusals.count(kind, refused))
+        let (kind, journey) = (ask.kind, self.begin(&ask));
+        match self.try_publish(ask).await {
+            Ok(mut publishing) => {
+                publishing.journey = admitted(journey, &publishing.seat, "first frame");
+                Ok(publishing)
+            }
+            Err(refused) => Err(self.refuse(kind, journey, refused)),
+        }
     }
 
     /// Admits a player. May be dropped when the client leaves meanwhile.
@@ -170,8 +185,14 @@ impl Gate {
     /// # Errors
     /// When it may not play.
     pub async fn play(&self, ask: Ask<'_>) -> Result<Playing, Refused> {
-        let kind = ask.kind;
-        self.try_play(ask).await.inspect_err(|refused| self.refusals.count(kind, refused))
+        let (kind, journey) = (ask.kind, self.begin(&ask));
+        match self.try_play(ask).await {
+            Ok(mut playing) => {
+                playing.journey = admitted(journey, &playing.seat, "first byte");
+                Ok(playing)
+            }
+            Err(refused) => Err(self.refuse(kind, journey, refused)),
+        }
     }
 
     /// Who was refused.
@@ -182,6 +203,18 @@ impl Gate {
     /// The session of a client ended with an error.
     pub fn count_failure(&self, session: &Session) {
         self.roll.count_failure(session);
+    }
+
+    fn begin(&self, ask: &Ask<'_>) -> Option<Journey> {
+        self.tracer.begin(ask.session, ask.kind, &ask.request)
+    }
+
+    fn refuse(&self, kind: Kind, journey: Option<Journey>, refused: Refused) -> Refused {
+        self.refusals.count(kind, &refused);
+        if let Some(journey) = journey {
+            journey.refuse(&refused.to_string());
+        }
+        refused
     }
 
     async fn try_publish(&self, ask: Ask<'_>) -> Result<Publishing, Refused> {
@@ -212,6 +245,7 @@ impl Gate {
             settings,
             native: false,
             roll: self.roll.clone(),
+            journey: Inside::default(),
         })
     }
 
@@ -223,7 +257,14 @@ impl Gate {
         let broadcast = self.hub.open(&key, &rules(&vhost));
         let seat = self.seat(ask, &broadcast)?;
         let settings = self.book.follow(&vhost, || self.config());
-        Ok(Playing { _act: act, broadcast, vhost: settings.now(), settings, _seat: seat })
+        Ok(Playing {
+            _act: act,
+            broadcast,
+            vhost: settings.now(),
+            settings,
+            seat,
+            journey: Inside::default(),
+        })
     }
 
     /// Whether somebody may fetch a piece of a stream without being a player: what addresses and pages decide.
@@ -296,6 +337,11 @@ fn check(ask: &Ask<'_>, vhost: &Vhost) -> Result<(), Refused> {
     Ok(())
 }
 
+/// The journey of a client inside, who waits for `moment` there.
+fn admitted(journey: Option<Journey>, seat: &Seat, moment: &'static str) -> Inside {
+    journey.map(|journey| journey.admit(seat.client(), moment)).unwrap_or_default()
+}
+
 /// What the vhost says about keeping a stream's past.
 pub fn rules(vhost: &Vhost) -> Rules {
     Rules {
@@ -317,6 +363,7 @@ pub struct Publishing {
     /// The publisher feeds a form with units of its own.
     native: bool,
     roll: Arc<Roll>,
+    journey: Inside,
 }
 
 impl Publishing {
@@ -342,6 +389,7 @@ impl Publishing {
 
     /// See [`Publication::write`].
     pub fn write(&mut self, frame: &Frame) {
+        self.journey.arrive();
         // What was fed natively has been counted, and is made into frames only where somebody wants them.
         if !self.native && frame.track.kind == MediaKind::Video {
             self.seat.client().stream.count_frame(frame.key);
@@ -360,6 +408,9 @@ impl Publishing {
 
     /// See [`Publication::write_native`].
     pub fn write_native<R: Remux>(&mut self, units: &mut Vec<Stamped<R::Unit>>) {
+        if !units.is_empty() {
+            self.journey.arrive();
+        }
         for unit in &*units {
             let Place::Media { track, key } = unit.place else { continue };
             if track.kind == MediaKind::Video {
@@ -402,5 +453,13 @@ pub struct Playing {
     pub vhost: Arc<Vhost>,
     /// The vhost's rules, now and later.
     pub settings: Settings,
-    _seat: Seat,
+    seat: Seat,
+    journey: Inside,
+}
+
+impl Playing {
+    /// The first byte of media, to be told of by who sends it; once, and only where somebody wants to know.
+    pub fn first_byte(&self) -> Option<Moment> {
+        self.journey.moment()
+    }
 }

@@ -23,6 +23,7 @@ use crate::net::{Door, Loads};
 use crate::process::Identity;
 use crate::protocol::hls;
 use crate::session::Roll;
+use crate::trace::Tracer;
 
 use page::Page;
 
@@ -46,6 +47,8 @@ pub struct Sources {
     pub hls: Arc<hls::Figures>,
     /// The log.
     pub log: log::Meter,
+    /// Traces.
+    pub tracer: Arc<Tracer>,
 }
 
 impl Sources {

@@ -19,6 +19,7 @@ pub(super) fn write(page: &mut Page, sources: &Sources, census: &Census) {
     load(page, sources);
     hls(page, sources);
     log(page, sources);
+    traces(page, sources);
     process(page, sources);
 }
 
@@ -156,6 +157,13 @@ fn log(page: &mut Page, sources: &Sources) {
     }
     page.counter("oxcast_log_lines_lost_total", "Lines lost because the log did not keep up.")
         .value(sources.log.lost());
+}
+
+fn traces(page: &mut Page, sources: &Sources) {
+    let tracer = &sources.tracer;
+    page.counter("oxcast_trace_spans_sent_total", "Spans that the collector has taken.").value(tracer.sent());
+    page.counter("oxcast_trace_spans_lost_total", "Spans that it has not taken, or that were too many.")
+        .value(tracer.lost());
 }
 
 /// Under the names that all exporters have.

@@ -85,7 +85,9 @@ impl Core {
             let now = Sample::now();
             let (last, oldest) = (past[past.len() - 1], past[0]);
             self.merge.set(super::pace::adapt(self.merge.get(), now.load_since(last)));
-            loads.0[self.index].store((now.load_since(oldest) * 100.0).round() as u32, Relaxed);
+            let load = &loads.0[self.index];
+            load.percent.store((now.load_since(oldest) * 100.0).round() as u32, Relaxed);
+            load.beats.fetch_add(1, Relaxed);
             past.push_back(now);
             if past.len() > SECOND {
                 past.pop_front();
@@ -119,12 +121,24 @@ fn thread_cpu() -> Duration {
 
 /// How busy each core was in the last second, in percent.
 #[derive(Clone)]
-pub struct Loads(Arc<[AtomicU32]>);
+pub struct Loads(Arc<[Load]>);
+
+#[derive(Default)]
+struct Load {
+    percent: AtomicU32,
+    /// Rises ten times a second, as long as the core does not hang.
+    beats: AtomicU32,
+}
 
 impl Loads {
     /// The load of each core in percent.
     pub fn all(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.iter().map(|load| load.load(Relaxed))
+        self.0.iter().map(|load| load.percent.load(Relaxed))
+    }
+
+    /// A number for each core, which is another one a second later unless the core hangs.
+    pub fn beats(&self) -> Vec<u32> {
+        self.0.iter().map(|load| load.beats.load(Relaxed)).collect()
     }
 
     /// The load of the busiest core in percent.
@@ -159,7 +173,7 @@ impl Cores {
         S: Future<Output = ()> + 'static,
     {
         let (stage, told) = watch::channel(Stage::Open);
-        let loads = Loads(parts.iter().map(|_| AtomicU32::new(0)).collect());
+        let loads = Loads(parts.iter().map(|_| Load::default()).collect());
         let start = Instant::now();
         let mut threads = Vec::new();
         for (index, part) in parts.into_iter().enumerate() {

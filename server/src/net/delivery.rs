@@ -16,6 +16,7 @@ use super::fan::Ride;
 use super::framing::MAX_HEAD;
 use super::{Core, Followed, Framing, Outbox, Wire};
 use crate::session::Counters;
+use crate::trace::Moment;
 
 /// A step of the walk takes about this many bytes.
 const STEP: usize = 64 << 10;
@@ -35,6 +36,8 @@ pub struct Delivery<W: Wire> {
     limit: Option<Micros>,
     started: Option<Micros>,
     publisher: (bool, u32),
+    /// The first byte has not been sent yet, and somebody wants to know.
+    first: Option<Moment>,
 }
 
 /// How many publishers have left, by who is there now and how many have come.
@@ -74,7 +77,14 @@ impl<W: Wire> Delivery<W> {
             limit: None,
             started: None,
             publisher,
+            first: None,
         }
+    }
+
+    /// Tells of the first byte.
+    pub fn with_first_byte(mut self, first: Option<Moment>) -> Self {
+        self.first = first;
+        self
     }
 
     /// The publisher when this player began to read, if it has read before.
@@ -131,6 +141,9 @@ impl<W: Wire> Delivery<W> {
                     self.tell_lag(&units);
                     self.send(&units)?;
                     units.clear();
+                    if let Some(first) = self.first.take() {
+                        first.come();
+                    }
                     if over {
                         return Ok(Done::Limit);
                     }
@@ -147,7 +160,9 @@ impl<W: Wire> Delivery<W> {
                     if departures(was) != departures(publisher) {
                         return Ok(Done::PublisherLeft);
                     }
+                    // Who waits for its first byte is not in the fan, which does not look at single players.
                     if self.gap.is_zero()
+                        && self.first.is_none()
                         && self.limit.is_none()
                         && self.outbox.is_direct()
                         && self.reader.may_ride()

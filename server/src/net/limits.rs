@@ -1,5 +1,7 @@
 //! What the operating system lets one process have.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::net::if_::InterfaceFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -21,11 +23,28 @@ pub fn raise_open_files(wanted: u64) -> u64 {
 
 /// How many IP addresses this machine has: those of the loopback count only when there are no others.
 pub fn local_addresses() -> usize {
-    let Ok(interfaces) = getifaddrs() else { return 1 };
+    addresses().len()
+}
+
+/// The address of this machine that has this index (`stats.network`), counted around.
+pub fn own_address(index: usize) -> IpAddr {
+    let all = addresses();
+    all[index % all.len()]
+}
+
+/// Those of IPv4 first; never empty.
+fn addresses() -> Vec<IpAddr> {
     let ip = |i: &InterfaceAddress| {
-        let address = i.address.as_ref();
-        address.is_some_and(|a| a.as_sockaddr_in().is_some() || a.as_sockaddr_in6().is_some())
+        let address = i.address.as_ref()?;
+        let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
     };
-    let outside = interfaces.filter(|i| ip(i) && !i.flags.contains(InterfaceFlags::IFF_LOOPBACK)).count();
-    outside.max(1)
+    let outside = |i: &InterfaceAddress| !i.flags.contains(InterfaceFlags::IFF_LOOPBACK);
+    let interfaces = getifaddrs().into_iter().flatten();
+    let mut all: Vec<_> = interfaces.filter(outside).filter_map(|i| ip(&i)).collect();
+    all.sort_by_key(IpAddr::is_ipv6);
+    if all.is_empty() {
+        all.push(Ipv4Addr::LOCALHOST.into());
+    }
+    all
 }

@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::trace::Context;
+
 pub use census::{Census, KindFigures, StreamFigures};
 pub use counters::{Counters, Flow, Kbps, Rate, Reception};
 pub use health::{Figures, Health, Meter};
@@ -145,6 +147,9 @@ pub struct Session {
     pub peer: SocketAddr,
     /// Bytes in and out, bumped by `net`.
     pub counters: Counters,
+    trace: Context,
+    /// Spans of it are recorded.
+    traced: AtomicBool,
     /// It has been on the roll.
     entered: AtomicBool,
     kicked: AtomicBool,
@@ -164,11 +169,28 @@ impl Session {
             cid,
             peer,
             counters: Counters::default(),
+            trace: Context::random(),
+            traced: AtomicBool::new(false),
             entered: AtomicBool::new(false),
             kicked: AtomicBool::new(false),
             kick: Notify::new(),
             reason: Mutex::default(),
         })
+    }
+
+    /// Who it is in traces.
+    pub fn trace(&self) -> Context {
+        self.trace
+    }
+
+    /// Spans of it are recorded from now on.
+    pub fn mark_traced(&self) {
+        self.traced.store(true, Ordering::Relaxed);
+    }
+
+    /// The `traceparent` of requests that the server makes for it (W3C Trace Context), recorded here or not.
+    pub fn traceparent(&self) -> String {
+        self.trace.traceparent(self.traced.load(Ordering::Relaxed))
     }
 
     /// Ends the session; `reason` goes to the log.

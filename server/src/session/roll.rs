@@ -13,6 +13,7 @@ use serde_json::json;
 use super::census::Past;
 use super::{Cid, Counters, Flow, Health, Kbps, Kind, Rate, Request, Session, random_vid};
 use crate::events::{Event, Events};
+use crate::trace::Context;
 
 /// See the module.
 #[derive(Default)]
@@ -65,6 +66,8 @@ pub struct Stream {
     /// The frames of earlier publishers.
     frames_before: AtomicU64,
     broadcast: Mutex<Weak<Broadcast>>,
+    /// The last publisher's, whose trace is that of the stream.
+    trace: Mutex<Option<Context>>,
     /// Changed under the lock of the lists only.
     clients: AtomicUsize,
     publisher: Mutex<Option<(Cid, bool)>>,
@@ -96,6 +99,11 @@ impl Stream {
     /// The broadcast behind it.
     pub fn broadcast(&self) -> Option<Arc<Broadcast>> {
         self.broadcast.lock().upgrade()
+    }
+
+    /// The last publisher in traces.
+    pub fn trace(&self) -> Option<Context> {
+        *self.trace.lock()
     }
 
     /// The last publisher, and whether it publishes now.
@@ -236,6 +244,7 @@ impl Roll {
                 keyframes: AtomicU64::new(0),
                 frames_before: AtomicU64::new(0),
                 broadcast: Mutex::default(),
+                trace: Mutex::default(),
                 clients: AtomicUsize::new(0),
                 publisher: Mutex::new(None),
                 health: Mutex::default(),
@@ -250,6 +259,7 @@ impl Roll {
         if entry.kind.is_publish() {
             *stream.publisher.lock() = Some((entry.session.cid, true));
             *stream.health.lock() = Arc::default();
+            *stream.trace.lock() = Some(entry.session.trace());
             stream.frames_before.store(stream.frames.load(Relaxed), Relaxed);
         }
         let client = Arc::new(Client {

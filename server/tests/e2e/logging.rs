@@ -93,7 +93,7 @@ fn json_lines_and_other_ways_to_log_after_a_reload() {
     until("the new file is there", SOON, || fs::metadata(&other).ok());
     http::get(http, "/two").unwrap();
     // A file that cannot be had refuses the reload as a whole.
-    fs::write(dir.join("oxcast.conf"), config.replace("logs/b.log", "/proc/none/c.log")).unwrap();
+    fs::write(dir.join("oxcast.conf"), config.replace("./logs/b.log", "/proc/none/c.log")).unwrap();
     running.signal(Signal::HUP);
     let text = until("the refusal is logged", SOON, || {
         fs::read_to_string(&other).ok().filter(|text| text.contains("reload: refused"))

@@ -12,7 +12,6 @@ const EXEC: Status = NotBuilt("commands started per stream");
 const FFMPEG: Status = NotBuilt("ffmpeg tasks");
 const FORWARD: Status = NotBuilt("forwarding to other servers");
 const HDS: Status = NotBuilt("HDS output");
-const HEARTBEAT: Status = NotBuilt("reports to a management server");
 const HLS_FMP4: Status = NotBuilt("HLS with fragmented MP4");
 const HLS_KEYS: Status = NotBuilt("encrypted HLS");
 const HLS_RECOVER: Status = NotBuilt("continuing an HLS playlist after a restart");
@@ -55,6 +54,7 @@ pub static TABLE: &[Directive] = table! {
     "server_id", Text, "", Variable, No, Built, "name of this server in the API; without it an id is made once and kept beside the pid file", like "oxcast-1";
     "daemon", NotOff, "on", Variable, No, Built, "run in the background; without a configuration file the default is `off`";
     "work_dir", Path, "./", Variable, No, Built, "directory to change to after the configuration is read";
+    "user", Words, "", Variable, No, Built, "the user, and perhaps the group, that the server becomes when it has its ports, log and pid file; it has to be started as root", since "ours", like "oxcast oxcast";
     "asprocess", On, "off", Variable, No, Built, "stop when the parent process changes";
     "empty_ip_ok", NotOff, "on", Variable, Live, NoEffect, "about clients without an address; on Linux each accepted client has one";
     "in_docker", On, "off", Variable, No, Built, "say that this is a container, where that is not seen by itself: the log goes to the console unless `srs_log_tank` says otherwise, and `daemon` counts as off";
@@ -222,13 +222,21 @@ pub static TABLE: &[Directive] = table! {
     "exporter.tag", Text, "", Variable, Live, Built, "tag on `srs_build_info`", like "cn-edge";
     "exporter.streams_limit", Int, "200", Variable, Live, Built, "streams that have metrics of their own; those that come when there are so many are summed up", since "ours";
 
-    "heartbeat", Block, "", None, Live, HEARTBEAT, "regular report to a management server";
-    "heartbeat.enabled", On, "off", Variable, No, HEARTBEAT, "send it";
-    "heartbeat.interval", IntS, "10", Variable, No, HEARTBEAT, "period";
-    "heartbeat.url", Text, "http://127.0.0.1:8085/api/v1/servers", Variable, Live, HEARTBEAT, "receiver";
-    "heartbeat.device_id", Text, "", Variable, Live, HEARTBEAT, "name of this server in the report", like "my-server";
-    "heartbeat.summaries", On, "off", Variable, Live, HEARTBEAT, "add the summaries of the API";
-    "heartbeat.ports", On, "off", Variable, Live, HEARTBEAT, "add the endpoints of all services";
+    "traces", Block, "", None, No, Built, "OpenTelemetry traces, over OTLP/HTTP", since "ours";
+    "traces.enabled", On, "off", Variable, No, Built, "send them", since "ours";
+    "traces.endpoint", Text, "http://127.0.0.1:4318", Variable, No, Built, "the collector; `/v1/traces` is added unless there is a path", since "ours";
+    "traces.service_name", Text, "oxcast", Variable, No, Built, "`service.name` of the traces", since "ours";
+    "traces.sample", Float, "1", Variable, No, Built, "share of the publishers and players that are traced, 0 to 1", since "ours";
+    "traces.tls_ca", Path, "", Variable, No, Built, "authorities that vouch for the collector, PEM; those of the system if none", since "ours", like "./conf/ca.pem";
+
+    "heartbeat", Block, "", None, Live, Built, "regular report to a management server";
+    "heartbeat.enabled", On, "off", Variable, Live, Built, "send it";
+    "heartbeat.interval", IntS, "10", Variable, Live, Built, "period";
+    "heartbeat.url", Text, "http://127.0.0.1:8085/api/v1/servers", Variable, Live, Built, "receiver; a query is left out";
+    "heartbeat.device_id", Text, "", Variable, Live, Built, "name of this server in the report", like "my-server";
+    "heartbeat.summaries", On, "off", Variable, Live, Built, "add the summaries of the API";
+    "heartbeat.ports", On, "off", Variable, Live, Built, "add the endpoints of all services";
+    "heartbeat.tls_ca", Path, "", Variable, Live, Built, "authorities that vouch for the receiver, PEM; those of the system if none", since "ours", like "./conf/ca.pem";
 
     "stats", Block, "", None, Push, Built, "figures of the machine, for the API";
     "stats.enabled", NotOff, "on", None, Push, Built, "collect them";

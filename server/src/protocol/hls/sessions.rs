@@ -91,7 +91,11 @@ impl Player {
 
     /// It may have segments.
     pub(super) fn plays(&self) -> bool {
-        self.state.lock().playing.is_some()
+        let state = self.state.lock();
+        if let Some(first) = state.playing.as_ref().and_then(Playing::first_byte) {
+            first.come();
+        }
+        state.playing.is_some()
     }
 
     /// Until it has been silent for too long, also after it was kicked: as long as it asks, it is told so.

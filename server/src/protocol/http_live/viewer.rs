@@ -24,6 +24,7 @@ use crate::gate::{Ask, Playing, Refused};
 use crate::http::{handshake, refusal, request};
 use crate::net::{Conn, Core, Delivery, Followed, Framing, Input, Outbox, Wire};
 use crate::session::{self, Kind, Session};
+use crate::trace::Moment;
 
 /// A request for a live stream, and what serves it.
 pub(super) struct Viewer {
@@ -241,6 +242,8 @@ impl Viewer {
             let from_zero = |tracks: &_| form::starts_at_zero(vhost, tracks);
             let (wire, first, publisher) = flv::open(&playing.broadcast, &mut reader, remux, from_zero).await;
             outbox.push(framing.frame(&first))?;
+            // It waits for media, and has it.
+            playing.first_byte().into_iter().for_each(Moment::come);
             (wire, publisher)
         };
         let (core, line) = (self.core.clone(), outbox.clone());
@@ -294,7 +297,8 @@ async fn run<W: Wire>(
     playing: &Playing,
     outbox: &Outbox,
 ) -> io::Result<()> {
-    let mut delivery = delivery.with_gap(playing.vhost.play.send_min_interval);
+    let mut delivery =
+        delivery.with_gap(playing.vhost.play.send_min_interval).with_first_byte(playing.first_byte());
     let mut settings = playing.settings.clone();
     loop {
         let vhost = tokio::select! {

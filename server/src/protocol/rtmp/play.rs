@@ -55,7 +55,8 @@ impl Client {
             Framing::Raw,
             wire,
         )
-        .with_gap(vhost.play.send_min_interval);
+        .with_gap(vhost.play.send_min_interval)
+        .with_first_byte(playing.first_byte());
         if let Some(limit) = play.duration_ms {
             delivery = delivery.with_limit(Micros::from_millis(limit.into()));
         }

@@ -17,6 +17,7 @@ use crate::form;
 use crate::gate::Playing;
 use crate::net::udp::Batch;
 use crate::session;
+use crate::trace::Moment;
 
 /// Sender reports go out this often; the first ones sooner, since players need one to show sound and pictures in step.
 const REPORT: Micros = Micros::from_secs(1);
@@ -25,6 +26,8 @@ const FIRST_REPORT: Micros = Micros::from_millis(100);
 /// See the module.
 pub struct Player {
     playing: Playing,
+    /// The first byte has not been sent yet, and somebody wants to know.
+    first: Option<Moment>,
     tracks: Vec<Track>,
     line: Line,
     next_report: Micros,
@@ -64,6 +67,7 @@ impl Player {
             })
         });
         Self {
+            first: playing.first_byte(),
             playing,
             tracks: tracks.collect(),
             line: Line::default(),
@@ -110,6 +114,9 @@ impl Player {
         match hurried {
             true => self.line.hurry(now, burst.time()),
             false => self.line.place(now, burst.time()),
+        }
+        if let Some(first) = self.first.take() {
+            first.come();
         }
         for (header, payload) in track.sender.send(now, &self.line, burst, place) {
             transport.send(batch, false, |out| {
