@@ -364,6 +364,7 @@ impl App {
             service.block_on(watch.linger(&mut reloader));
         }
         let file = reloader.config.pid.clone();
+        reloader.lasting.hls.end();
         // Sessions that wait for their clients go with them.
         drop((reloader, service));
         gate.flush(TELL);

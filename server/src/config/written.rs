@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use reqwest::Url;
+
 use super::directives::{self, Directive, Reload};
 use super::environment::Environment;
 use super::tree::Node;
+use crate::caller;
 
 /// Every directive that is written, by its place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,7 +140,18 @@ fn spelt(place: &[String]) -> String {
 fn shown(row: &Directive, text: String) -> String {
     let is_secret = row.path == "http_api.auth.user"
         || ["password", "secret", "passphrase", "token"].iter().any(|word| row.name().contains(word));
-    if is_secret && !text.is_empty() { "***".into() } else { text }
+    if is_secret && !text.is_empty() {
+        return "***".into();
+    }
+    if !text.contains("://") {
+        return text;
+    }
+    // Services may be called by addresses with a password or a secret query.
+    let plain = |word: &str| match Url::parse(word) {
+        Ok(url) if url.has_authority() => caller::shown(&url),
+        _ => word.to_owned(),
+    };
+    text.split(' ').map(plain).collect::<Vec<_>>().join(" ")
 }
 
 impl fmt::Display for Change {
@@ -196,6 +210,20 @@ mod tests {
         let before = "listen 1935; vhost a.com { min_latency off; } vhost b.com { enabled on; }";
         let after = "# Nothing new.\nvhost b.com { play { gop_cache on; } } vhost a.com { } listen 1935;";
         assert_eq!(changes(before, after), <[String; 0]>::default());
+    }
+
+    #[test]
+    fn addresses_show_no_secrets() {
+        let hooks =
+            |url: &str| format!("listen 1; vhost v {{ http_hooks {{ enabled on; on_play {url}; }} }}");
+        let told =
+            changes(&hooks("http://a.com/x"), &hooks("http://me:hidden@b.com/y?key=hidden http://c.com/"));
+        assert_eq!(
+            told,
+            [
+                "vhost v { http_hooks { on_play } }: http://a.com/x -> http://b.com/y http://c.com/, for what comes from now on"
+            ]
+        );
     }
 
     #[test]

@@ -38,6 +38,13 @@ pub struct Service {
     sessions: Arc<Sessions>,
 }
 
+impl Service {
+    /// Ends the sessions of all players. To be called when nobody is served any more.
+    pub fn end(&self) {
+        self.sessions.end();
+    }
+}
+
 impl Workshop {
     /// Starts the packager.
     pub fn open() -> io::Result<Self> {

@@ -48,6 +48,12 @@ impl Sessions {
         self.0.lock().get(&cid).cloned()
     }
 
+    /// Ends all of them: the server does.
+    pub(super) fn end(&self) {
+        let all = std::mem::take(&mut *self.0.lock());
+        all.into_values().for_each(|player| player.state.lock().playing = None);
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.0.lock().len() >= MOST
     }
