@@ -54,6 +54,8 @@ pub struct Call<'a> {
     pub tls_ca: Option<&'a Path>,
     /// Bytes of the answer that are read, at most.
     pub limit: usize,
+    /// Whose trace it belongs to (W3C Trace Context), if it is about a client.
+    pub traceparent: Option<&'a str>,
 }
 
 /// What came back.
@@ -122,6 +124,10 @@ impl Caller {
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.to_owned()),
             None => client.request(Method::GET, call.url.clone()),
+        };
+        let request = match call.traceparent {
+            Some(trace) => request.header("traceparent", trace),
+            None => request,
         };
         let failed = |e: reqwest::Error| match e.is_timeout() && !e.is_connect() {
             true => Failure::TimedOut(call.timeout),
@@ -249,7 +255,7 @@ mod tests {
         let work = caller.clone();
         let call = caller.spawn(async move {
             let (tls_ca, limit) = (Some(Path::new("/nowhere")), 5);
-            let call = Call { url: &url, body: Some("{}"), timeout, tls_ca, limit };
+            let call = Call { url: &url, body: Some("{}"), timeout, tls_ca, limit, traceparent: None };
             match work.call(call).await {
                 Err(Failure::Unusable(_)) => work.call(Call { tls_ca: None, ..call }).await,
                 _ => unreachable!("there is no such file"),

@@ -31,7 +31,8 @@ pub async fn run(lasting: Lasting, caller: Caller) {
         let began = Instant::now();
         let body = api::text(&report(&lasting, &config, settings));
         let (url, tls_ca) = (&settings.url, settings.tls_ca.as_deref());
-        let told = caller.call(Call { url, body: Some(&body), timeout: PATIENCE, tls_ca, limit: 0 }).await;
+        let call = Call { url, body: Some(&body), timeout: PATIENCE, tls_ca, limit: 0, traceparent: None };
+        let told = caller.call(call).await;
         let to = caller::shown(url);
         let fails = told.is_err();
         match told {

@@ -136,7 +136,14 @@ impl Exporter {
         let Traces { endpoint, tls_ca, .. } = &self.settings;
         let (to, tls_ca) = (caller::shown(endpoint), tls_ca.as_deref());
         for pause in AGAIN.into_iter().map(Some).chain([None]) {
-            let call = Call { url: endpoint, body: Some(&body), timeout: PATIENCE, tls_ca, limit: 4096 };
+            let call = Call {
+                url: endpoint,
+                body: Some(&body),
+                timeout: PATIENCE,
+                tls_ca,
+                limit: 4096,
+                traceparent: None,
+            };
             let (why, is_final) = match caller.call(call).await {
                 Ok(answer) if answer.status / 100 == 2 => {
                     *failing = false;

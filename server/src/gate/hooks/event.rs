@@ -27,6 +27,8 @@ pub(super) struct Subject {
     pub(super) stream_url: String,
     /// Kept, so that the stream gets the id that is told of it.
     pub(super) stream_id: Arc<str>,
+    /// Whose trace it belongs to; a header of the request.
+    pub(super) traceparent: Arc<str>,
 }
 
 /// What happens to it.
@@ -202,6 +204,7 @@ mod tests {
             page_url: "p".into(),
             stream_url: "/site/cam1".into(),
             stream_id: "vid-9a02c51".into(),
+            traceparent: "".into(),
         }
     }
 

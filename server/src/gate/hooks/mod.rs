@@ -144,6 +144,7 @@ impl Hooks {
             page_url: request.page_url.clone(),
             stream_url: key.to_string(),
             stream_id,
+            traceparent: session.traceparent().into(),
         }
     }
 
@@ -158,14 +159,15 @@ impl Hooks {
 
 impl Desk {
     /// Asks one service. One that closes kept connections just then is asked again.
-    async fn ask(&self, action: Action, url: &Url, body: &str, config: &config::Hooks) -> Result<(), No> {
-        let figure = self.figures.of(action);
+    async fn ask(&self, body: &Body<'_>, text: &str, url: &Url, config: &config::Hooks) -> Result<(), No> {
+        let figure = self.figures.of(body.action);
         let call = Call {
             url,
-            body: Some(body),
+            body: Some(text),
             timeout: config.timeout,
             tls_ca: config.tls_ca.as_deref(),
             limit: answer::LIMIT,
+            traceparent: Some(&body.subject.traceparent),
         };
         let mut again = false;
         loop {
@@ -239,9 +241,10 @@ impl Affair {
         if action == Action::Publish {
             desk.wait_for_turn(&self.key).await;
         }
-        let body = Body { action, subject, bytes: (0, 0), segment: None }.json();
+        let body = Body { action, subject, bytes: (0, 0), segment: None };
+        let text = body.json();
         for url in urls(config, action) {
-            if let Err(no) = desk.ask(action, url, &body, config).await {
+            if let Err(no) = desk.ask(&body, &text, url, config).await {
                 warn!("{name} at {}: {}", shown(url), no.for_log());
                 let told = no.for_client(name);
                 return Err(match no {
@@ -330,6 +333,7 @@ impl Reporter {
             timeout: self.config.timeout,
             tls_ca: self.config.tls_ca.clone(),
             limit: answer::LIMIT,
+            traceparent: self.subject.traceparent.clone(),
             _ending: None,
         }
     }

@@ -34,6 +34,8 @@ pub(super) struct Notice {
     pub(super) tls_ca: Option<PathBuf>,
     /// Bytes of the answer that are read, at most.
     pub(super) limit: usize,
+    /// Whose trace it belongs to.
+    pub(super) traceparent: Arc<str>,
     /// Gone when all who had to be told have been told.
     pub(super) _ending: Option<Arc<watch::Sender<()>>>,
 }
@@ -212,8 +214,9 @@ impl Lane {
         let Notice { url, timeout, limit, .. } = notice;
         let (timeout, limit) = (*timeout, *limit);
         let start = Instant::now();
-        let call =
-            Call { url, body: notice.body.as_deref(), timeout, tls_ca: notice.tls_ca.as_deref(), limit };
+        let (body, tls_ca) = (notice.body.as_deref(), notice.tls_ca.as_deref());
+        let traceparent = Some(&*notice.traceparent);
+        let call = Call { url, body, timeout, tls_ca, limit, traceparent };
         let answer = self.office.caller.call(call).await;
         let said = match &notice.body {
             Some(_) => answer::read(answer),

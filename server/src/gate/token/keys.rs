@@ -163,7 +163,8 @@ impl Ring {
 
     async fn read(&self, caller: &Caller) -> Result<Vec<Key>, String> {
         let Source { url, tls_ca } = &self.source;
-        let call = Call { url, body: None, timeout: FETCH, tls_ca: tls_ca.as_deref(), limit: MOST_BYTES };
+        let tls_ca = tls_ca.as_deref();
+        let call = Call { url, body: None, timeout: FETCH, tls_ca, limit: MOST_BYTES, traceparent: None };
         let answer = caller.call(call).await.map_err(|e| e.to_string())?;
         if answer.status != 200 || answer.is_cut {
             return Err(format!("status {}, {} bytes", answer.status, answer.body.len()));

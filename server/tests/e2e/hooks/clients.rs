@@ -68,6 +68,15 @@ fn rtmp_from_connect_to_close() {
     assert_eq!(actions(&publisher_id), ["on_connect", "on_publish", "on_unpublish", "on_close"]);
     assert_eq!(actions(&player_id), ["on_connect", "on_play", "on_stop", "on_close"]);
 
+    // All that is told of a client is one trace (W3C Trace Context), and no other client's.
+    let traces = |id| {
+        let mut traces: Vec<_> = of(id).iter().map(|call| call.traceparent.clone()).collect();
+        traces.dedup();
+        assert!(traces.len() == 1 && traces[0].len() == 55 && traces[0].starts_with("00-"), "{traces:?}");
+        traces
+    };
+    assert_ne!(traces(&publisher_id), traces(&player_id));
+
     let begins = "server_id service_id action client_id ip vhost app";
     let about = of(&publisher_id);
     let tc_url = format!("rtmp://{}/live", server.rtmp);

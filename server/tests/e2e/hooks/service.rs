@@ -36,6 +36,8 @@ pub struct Call {
     pub text: String,
     /// The head has it.
     pub authorization: String,
+    /// So it has this.
+    pub traceparent: String,
 }
 
 impl Call {
@@ -126,9 +128,9 @@ fn calls(lines: &[String]) -> Vec<Call> {
         let told: Value = serde_json::from_str(line).ok()?;
         let text = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
         let body = serde_json::from_str(&text("text")).unwrap_or_default();
-        let (method, path, text, authorization) =
-            (text("method"), text("path"), text("text"), text("authorization"));
-        Some(Call { method, path, body, text, authorization })
+        let (method, path, authorization) = (text("method"), text("path"), text("authorization"));
+        let (text, traceparent) = (text("text"), text("traceparent"));
+        Some(Call { method, path, body, text, authorization, traceparent })
     };
     lines.iter().filter_map(read).collect()
 }
@@ -161,10 +163,14 @@ async fn record(request: Request, counts: Arc<Mutex<HashMap<String, u32>>>) -> R
     let text = to_bytes(body, 1 << 20).await.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let text = text.unwrap_or_default();
     let path = head.uri.path_and_query().unwrap().to_string();
-    let authorization = head.headers.get("authorization").map_or("", |v| v.to_str().unwrap());
+    let header = |name| head.headers.get(name).map_or("", |v| v.to_str().unwrap());
+    let (authorization, traceparent) = (header("authorization"), header("traceparent"));
     println!(
         "{}",
-        json!({"method": head.method.as_str(), "path": path, "text": text, "authorization": authorization})
+        json!({
+            "method": head.method.as_str(), "path": path, "text": text, "authorization": authorization,
+            "traceparent": traceparent,
+        })
     );
     let count = {
         let mut counts = counts.lock().unwrap();
