@@ -64,7 +64,7 @@ pub static TABLE: &[Directive] = table! {
     "grace_start_wait", IntMs, "2300", Variable, Live, Built, "graceful quit: wait before the listeners close";
     "grace_final_wait", IntMs, "3200", Variable, Live, Built, "graceful quit: wait after the last client left";
     "force_grace_quit", On, "off", Variable, Live, Built, "treat SIGTERM like SIGQUIT";
-    "grace_limit", FloatS, "0", Variable, Live, Built, "graceful quit: cut off who is left after this long; 0 waits for ever", since "oxcast";
+    "grace_limit", FloatS, "0", Variable, Live, Built, "graceful quit: cut off who is left after this long; 0 waits for ever", since "ours";
     "tcmalloc_release_rate", Float, "0.8", Variable, No, NoEffect, "tuned the memory allocator of SRS builds with gperftools";
     "query_latest_version", NotOff, "off", Variable, No, VERSION, "ask now and then whether a newer version exists";
     "first_wait_for_qlv", IntS, "300", Variable, No, NoEffect, "wait before the first such question, which is never asked";
@@ -193,7 +193,7 @@ pub static TABLE: &[Directive] = table! {
     "circuit_breaker.critical_pulse", Int, "1", Variable, Push, Built, "quiet seconds to leave that level";
     "circuit_breaker.dying_threshold", Int, "99", Variable, Push, Built, "percent at which packets are dropped";
     "circuit_breaker.dying_pulse", Int, "5", Variable, Push, Built, "busy seconds to enter that level";
-    "circuit_breaker.shed_players", Text, "dying", Variable, Push, Built, "refuse further players, so that those who are there see something: off, or from `critical` or `dying` on", since "oxcast";
+    "circuit_breaker.shed_players", Text, "dying", Variable, Push, Built, "refuse further players, so that those who are there see something: off, or from `critical` or `dying` on", since "ours";
 
     "tencentcloud_cls", Block, "", None, No, CLOUD, "statistics for a cloud log service";
     "tencentcloud_cls.enabled", On, "off", Variable, No, CLOUD, "send them";
