@@ -70,6 +70,10 @@ pub fn check(source: &Source, env: &Environment) -> (String, u8) {
     let _ = writeln!(text, "It serves");
     for vhost in &config.vhosts {
         let _ = writeln!(text, "  {:<26}{}", vhost.name, features(vhost));
+        let doors = doors(vhost);
+        if vhost.enabled && !doors.is_empty() {
+            let _ = writeln!(text, "  {:<26}who may: {}", "", doors.join(", "));
+        }
     }
     let beside = config.written.beside_defaults();
     if !beside.is_empty() {
@@ -93,12 +97,54 @@ fn listens(config: &Config) -> Vec<(&'static str, Vec<String>)> {
     if let Some(api) = config.http_api.as_ref().filter(|_| !config.api_shares_http_server()) {
         all.extend([("HTTP API", words(&api.listen)), ("HTTPS API", tls(&api.https))]);
     }
+    if let Some(exporter) = &config.exporter {
+        all.push(("metrics", words(&exporter.listen)));
+    }
     if let Some(rtc) = &config.rtc_server {
         let tcp = rtc.tcp.map(|port| format!("tcp:{port}"));
         all.push(("WebRTC", std::iter::once(format!("udp:{}", rtc.listen)).chain(tcp).collect()));
     }
     all.retain(|(_, endpoints)| !endpoints.is_empty());
     all
+}
+
+/// What decides who may publish and play, in the order in which it does.
+fn doors(vhost: &Vhost) -> Vec<String> {
+    let roles = |publish, play| match (publish, play) {
+        (true, true) => "to publish and play",
+        (true, false) => "to publish",
+        _ => "to play",
+    };
+    let mut doors = Vec::new();
+    if vhost.limits != Default::default() {
+        doors.push("limits".to_owned());
+    }
+    if let Some(security) = &vhost.security {
+        doors.push(format!("{} rules by address", security.allow.len() + security.deny.len()));
+    }
+    if vhost.refer.is_some() {
+        doors.push("rules by page".into());
+    }
+    if let Some(token) = &vhost.token {
+        doors.push(format!("a token {}", roles(token.publish, token.play)));
+    }
+    if let Some(signed) = &vhost.signed_url {
+        doors.push(format!("a signed address {}", roles(signed.publish, signed.play)));
+    }
+    if let Some(hooks) = &vhost.hooks {
+        let asked = [
+            ("on_connect", &hooks.on_connect),
+            ("on_publish", &hooks.on_publish),
+            ("on_play", &hooks.on_play),
+        ];
+        let asked: Vec<_> =
+            asked.iter().filter(|(_, urls)| !urls.is_empty()).map(|(name, _)| *name).collect();
+        doors.push(match &asked[..] {
+            [] => "callbacks, which only tell".into(),
+            asked => format!("callbacks ({})", asked.join(", ")),
+        });
+    }
+    doors
 }
 
 /// What a vhost does, in words.
@@ -140,17 +186,25 @@ mod tests {
         let text = "listen 1935; max_connections 10; http_server { enabled on; listen 8081; }
             rtc_server { enabled on; tcp { enabled on; } }
             vhost __defaultVhost__ { http_remux { enabled on; } rtc { enabled on; rtmp_to_rtc on; } }
-            vhost off.com { enabled off; }";
+            vhost off.com { enabled off; }
+            vhost shut.com {
+                security { enabled on; allow play all; deny publish all; }
+                token { enabled on; secret a-secret-of-thirty-two-characters; play off; }
+                http_hooks { enabled on; on_publish http://127.0.0.1/x; on_stop http://127.0.0.1/y; }
+            }";
         std::fs::write(&dir, text).unwrap();
         let (text, status) = check(&Source::File(dir.clone()), &Environment::default());
         std::fs::remove_file(dir).unwrap();
-        assert_eq!(status, 0);
+        assert_eq!(status, 0, "{text}");
+        assert!(!text.contains("thirty-two"), "{text}");
         for line in [
             "  RTMP          1935",
             "  HTTP          8081",
             "  WebRTC        udp:8000 tcp:8000",
             "  __defaultVhost__          RTMP, HTTP at [vhost]/[app]/[stream].flv, WebRTC (also of RTMP streams)",
             "  off.com                   nothing: it is off",
+            "  shut.com                  RTMP",
+            "                            who may: 2 rules by address, a token to publish, callbacks (on_publish)",
             "  max_connections: 10   (default: 1000)",
         ] {
             assert!(text.lines().any(|other| other == line), "{line}\n{text}");
