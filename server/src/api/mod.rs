@@ -11,6 +11,7 @@ mod health;
 mod index;
 mod lists;
 mod machine;
+mod openapi;
 mod raw;
 mod samples;
 #[cfg(test)]
@@ -64,13 +65,15 @@ pub fn router(state: State) -> Router {
     finish(routes.with_state(state), &config)
 }
 
-/// The API on the stream port: all of it below `/api/` where both share their endpoints, else the version alone. Whoever adds
+/// The API on the stream port: all of it below `/api/` where both share their endpoints, else the version and a description. Whoever adds
 /// the rest of the port has to [`finish`] it.
 pub fn stream_port_router(state: State) -> Router {
     let routes = if state.config.api_shares_http_server() {
         routes()
     } else {
-        Router::new().route("/api/v1/versions", any(index::versions))
+        Router::new()
+            .route("/api/v1/versions", any(index::versions))
+            .route(openapi::PATH, any(openapi::beside_streams))
     };
     routes.with_state(state)
 }
@@ -84,6 +87,7 @@ fn routes() -> Router<State> {
         .route("/api/v1/raw", any(raw::raw))
         .route("/api/v1/clusters", any(clusters::clusters))
         .route("/api/v1/events", any(events::events))
+        .route(openapi::PATH, any(openapi::openapi))
         .route("/api/v1/tests/requests", any(echo::requests))
         .route("/api/v1/tests/errors", any(echo::errors))
         .route(echo::REDIRECTS, any(echo::redirects))

@@ -15,6 +15,7 @@ use crate::client::Client;
 use crate::harness::{Server, Setup, until};
 use crate::http::{self, Reply};
 use crate::media::{GOP, STEP, picture, picture_header, sound, sound_header};
+use crate::openapi;
 use crate::schema::{check, check_text};
 
 /// Answers that have the common fields, and what else they have.
@@ -153,6 +154,7 @@ fn walk(server: &Server) {
 fn look(server: &Server, path: &str, shape: &str) -> Value {
     let plain = json_of(&http::get(server.api, path).unwrap(), "application/json");
     check(path, &plain, shape);
+    openapi::check(server, path, &plain);
     let callback = if path.contains('?') { "&callback=look.at_1" } else { "?callback=look.at_1" };
     let mut reply = http::get(server.api, &format!("{path}{callback}")).unwrap();
     let script = String::from_utf8(reply.body).unwrap();

@@ -38,6 +38,7 @@ mod logging;
 mod media;
 mod metrics;
 mod mounts;
+mod openapi;
 mod overload;
 mod peer;
 mod playback;
