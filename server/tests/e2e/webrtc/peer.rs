@@ -337,7 +337,8 @@ impl Actor {
                 let ticks = data.time.rebase(Frequency::NINETY_KHZ).numer();
                 match Footage::get().number(&annex_b(&data.data)) {
                     Some(number) => seen.pictures.push(Picture { number, key, contiguous, ticks, at }),
-                    None => assert!(!contiguous, "a foreign picture"),
+                    // str0m takes what comes first for a beginning, even if packets before it were lost.
+                    None => assert!(!contiguous || seen.pictures.is_empty(), "a foreign picture"),
                 }
                 let may_ask = self.keyframe.is_none_or(|at| at.elapsed() > PATIENCE);
                 if !contiguous && !key && may_ask {
