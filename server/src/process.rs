@@ -169,6 +169,18 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// One that is known beforehand.
+    #[cfg(test)]
+    pub fn sample() -> Self {
+        Self {
+            server: "vid-3k81z07".into(),
+            service: "7t2m90a4".into(),
+            pid: 4711,
+            start: Instant::now(),
+            argv: ["oxcast", "-c", "x.conf"].map(OsString::from).into(),
+        }
+    }
+
     /// The identity of this process. The server's id is, in this order, the `configured` one, the one stored beside the
     /// pid file, or a new one; it is stored there for the next start, if that is possible.
     pub fn new(configured: Option<&str>, pid_file: &Path) -> Self {

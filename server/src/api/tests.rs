@@ -63,13 +63,7 @@ impl Server {
         let config = Config::parse("test.conf", config.as_bytes(), &Environment::default()).unwrap();
         let (config, roll) = (Arc::new(config), Arc::new(Roll::default()));
         let gate = Arc::new(Gate::new(config.clone(), roll.clone()));
-        let identity = Arc::new(Identity {
-            server: "vid-3k81z07".into(),
-            service: "7t2m90a4".into(),
-            pid: 4711,
-            start: std::time::Instant::now(),
-            argv: vec!["oxcast".into(), "-c".into(), "x.conf".into()],
-        });
+        let identity = Arc::new(Identity::sample());
         let (reloads, _) = Reloads::new();
         let metrics = crate::metrics::tests::sources(&gate, &roll, &identity);
         let samples = metrics.samples.clone();

@@ -2,16 +2,15 @@
 //! port. Live streams take sockets over and have no place in it; who asks for one is told to come by HTTP/1.1, as browsers then do.
 
 use std::cell::Cell;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::Body;
 use axum::http::Request;
 use h2::Reason;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
@@ -22,6 +21,7 @@ use tower::ServiceExt;
 use tracing::{Instrument, Span, info, warn};
 
 use super::front::{Front, LINGER, MAX_HEAD, busy, describe, is_ours, tell};
+use super::observed::Observed;
 use super::patience::Patient;
 use super::upgrade::Upgrade;
 use crate::net::outbox::STALL;
@@ -78,7 +78,10 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static, T: AsRef<Front> 
                     let router = front.router.clone();
                     router.oneshot(request.map(Body::new)).await.unwrap_or_else(|never| match never {})
                 };
-                Ok::<_, h2::Error>(response.map(|body| Watched { body, moved }))
+                // Each piece that is taken shows that the peer lives.
+                Ok::<_, h2::Error>(
+                    response.map(|body| Observed::new(body, move |_| moved.set(Instant::now()))),
+                )
             }
         })
     };
@@ -132,35 +135,5 @@ struct Local;
 impl<F: Future<Output: 'static> + 'static> Executor<F> for Local {
     fn execute(&self, task: F) {
         tokio::task::spawn_local(task.instrument(Span::current()));
-    }
-}
-
-/// A body of which each piece that is taken shows that the peer lives.
-struct Watched {
-    body: Body,
-    moved: Moved,
-}
-
-impl HttpBody for Watched {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if polled.is_ready() {
-            self.moved.set(Instant::now());
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -7,6 +7,7 @@ pub mod guard;
 pub mod handshake;
 pub mod headers;
 pub mod http2;
+pub mod observed;
 pub mod pages;
 mod patience;
 pub mod refusal;

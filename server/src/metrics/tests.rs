@@ -33,13 +33,7 @@ fn exporter(settings: &str) -> (Server, Arc<Gate>) {
     let config = Arc::new(Config::parse("x", text.as_bytes(), &Environment::default()).unwrap());
     let roll = Arc::<Roll>::default();
     let gate = Arc::new(Gate::new(config.clone(), roll.clone()));
-    let identity = Arc::new(Identity {
-        server: "vid-3k81z07".into(),
-        service: "7t2m90a4".into(),
-        pid: 4711,
-        start: std::time::Instant::now(),
-        argv: Vec::new(),
-    });
+    let identity = Arc::new(Identity::sample());
     let sources = sources(&gate, &roll, &identity);
     drop(router(sources.clone(), &config));
     (Server { sources, settings: config.exporter.clone().unwrap() }, gate)

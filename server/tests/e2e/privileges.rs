@@ -123,6 +123,19 @@ fn who_cannot_become_it_says_so_and_does_not_start() {
     fs::remove_dir_all(dir).unwrap();
 }
 
+/// A server of a service manager that listens at `notify` in this directory; and where it takes RTMP.
+fn start_notifying(dir: &Path, variables: &[(&str, &str)]) -> (Running, SocketAddr) {
+    let rtmp = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let config = format!(
+        "listen {rtmp}; daemon off; pid ./oxcast.pid; srs_log_tank console; vhost __defaultVhost__ {{ }}"
+    );
+    fs::write(dir.join("oxcast.conf"), config).unwrap();
+    let mut command = oxcast();
+    command.current_dir(dir).args(["-c", "oxcast.conf"]);
+    command.env("NOTIFY_SOCKET", dir.join("notify")).envs(variables.iter().copied());
+    (Running::start("oxcast", &mut command), rtmp)
+}
+
 #[test]
 fn a_service_manager_is_told() {
     let dir = directory();
@@ -135,15 +148,7 @@ fn a_service_manager_is_told() {
     };
     // The next message that is not about being alive.
     let news = || std::iter::repeat_with(hear).find(|said| said != "WATCHDOG=1").unwrap();
-    let rtmp = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    let config = format!(
-        "listen {rtmp}; daemon off; pid ./oxcast.pid; srs_log_tank console; vhost __defaultVhost__ {{ }}"
-    );
-    fs::write(dir.join("oxcast.conf"), config).unwrap();
-    let mut command = oxcast();
-    command.current_dir(&dir).args(["-c", "oxcast.conf"]);
-    command.env("NOTIFY_SOCKET", dir.join("notify")).env("WATCHDOG_USEC", "2000000");
-    let mut running = Running::start("oxcast", &mut command);
+    let (mut running, rtmp) = start_notifying(&dir, &[("WATCHDOG_USEC", "2000000")]);
     assert_eq!(news(), "READY=1\nSTATUS=serving");
     TcpStream::connect(rtmp).unwrap();
     // It lives, and says so twice in the time that it has.
@@ -167,15 +172,7 @@ fn the_watchdog_of_another_process_is_none_of_its_business() {
     let dir = directory();
     let manager = UnixDatagram::bind(dir.join("notify")).unwrap();
     manager.set_nonblocking(true).unwrap();
-    let rtmp = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    let config = format!(
-        "listen {rtmp}; daemon off; pid ./oxcast.pid; srs_log_tank console; vhost __defaultVhost__ {{ }}"
-    );
-    fs::write(dir.join("oxcast.conf"), config).unwrap();
-    let mut command = oxcast();
-    command.current_dir(&dir).args(["-c", "oxcast.conf"]);
-    command.env("NOTIFY_SOCKET", dir.join("notify")).env("WATCHDOG_USEC", "1200000").env("WATCHDOG_PID", "1");
-    let running = Running::start("oxcast", &mut command);
+    let (running, _) = start_notifying(&dir, &[("WATCHDOG_USEC", "1200000"), ("WATCHDOG_PID", "1")]);
     let mut heard = String::new();
     until("it is ready, and the watchdog of another process is none of its business", SOON, || {
         let mut buffer = [0; 512];

@@ -27,6 +27,7 @@ use super::sessions::Player;
 use super::shelf::{self, Segment, Shelved};
 use crate::config::Vhost;
 use crate::gate::Ask;
+use crate::http::observed::Observed;
 use crate::http::{refusal, request};
 use crate::log;
 use crate::session::{self, Cid, Kind, Session};
@@ -375,38 +376,8 @@ impl HttpBody for Pieces {
 /// The response, whose body counts as sent to this player.
 fn counted(response: Response, player: &Arc<Player>) -> Response {
     let session = player.session.clone();
-    response.map(|inner| Body::new(Counted { inner, session }))
-}
-
-struct Counted {
-    inner: Body,
-    session: Arc<Session>,
-}
-
-impl HttpBody for Counted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            self.session.counters.add_sent(data.len() as u64);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
+    let count = move |length| session.counters.add_sent(length as u64);
+    response.map(|body| Body::new(Observed::new(body, count)))
 }
 
 #[cfg(test)]

@@ -47,13 +47,7 @@ impl Server {
             rtc: Arc::new(crate::protocol::webrtc::Service::new(Arc::default(), 1, Arc::default(), None).0),
             certificate: Arc::new(Certificate::generate("test").unwrap()),
             ports: Ports { udp: 8000, tcp: Some(8001) },
-            identity: Arc::new(Identity {
-                server: "vid-3k81z07".into(),
-                service: "7t2m90a4".into(),
-                pid: 4711,
-                start: std::time::Instant::now(),
-                argv: Vec::new(),
-            }),
+            identity: Arc::new(Identity::sample()),
             config,
         };
         Self { router: router(service.clone()), service, roll }
