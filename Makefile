@@ -30,7 +30,7 @@ build: $(PAGES)
 
 test: tools-test $(PAGES)
 	tools/pages test
-	$(CARGO) test --workspace --no-fail-fast
+	tools/suite
 
 check: $(PAGES)
 	$(CARGO) fmt --all --check

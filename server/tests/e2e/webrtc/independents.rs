@@ -62,7 +62,10 @@ fn meet(publisher: Client, player: Client, codec: &str) -> (Server, Running) {
 #[track_caller]
 fn watch(server: &Server, publishing: Running) {
     let url = server.rtmp_url("a");
-    let tail = ["-t", "2", "-map", "0:v", "-map", "0:a", "-fps_mode", "passthrough", "-f", "framecrc", "-"];
+    // The times as they came: ffmpeg would round them to the rate that it guesses.
+    let as_they_came = ["-fps_mode", "passthrough", "-enc_time_base:v", "-1"];
+    let tail =
+        [&["-t", "2", "-map", "0:v", "-map", "0:a"], &as_they_came[..], &["-f", "framecrc", "-"]].concat();
     let lines = Line::read(&run(ffmpeg(), &[&["-i", &url], &tail[..]].concat()));
     let (pictures, sounds) = (of(&lines, 0), of(&lines, 1));
     assert!(pictures.len() > 40 && sounds.len() > 80, "{} and {}", pictures.len(), sounds.len());
