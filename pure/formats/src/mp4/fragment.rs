@@ -182,7 +182,7 @@ fn read_trun(body: &[u8], listed: &mut Listed, common: Sample) -> Read<()> {
     let told = [TRUN_DURATION, TRUN_SIZE, TRUN_FLAGS, TRUN_OFFSET].map(|flag| flags & flag != 0);
     let bytes = told.iter().filter(|told| **told).count() * 4;
     // What the box has no room for is not waited for.
-    let room = if bytes == 0 { 0 } else { r.left() / bytes };
+    let room = r.left().checked_div(bytes).unwrap_or(0);
     listed.samples.reserve((count as usize).min(room));
     for n in 0..count {
         if n as usize >= room {
