@@ -37,6 +37,7 @@ use crate::reload::{self, ORDERS, Order, Reloader, Reloads};
 use crate::room::Rooms;
 use crate::services::{Current, Lasting, Services};
 use crate::session::{Cid, Kind, Roll, Session, tell_status};
+use crate::store::Store;
 use crate::supervisor::Supervisor;
 use crate::trace::Tracer;
 use crate::upgrade::{Heritage, Origin, Predecessor};
@@ -158,7 +159,8 @@ impl App {
 
         let config = Arc::new(config);
         let roll = Arc::new(Roll::default());
-        let hls = hls::Workshop::open().map_err(|e| system(&e))?;
+        let store = Store::start().map_err(|e| system(&e))?;
+        let hls = hls::Workshop::open(store.clone()).map_err(|e| system(&e))?;
         let caller = Caller::start().map_err(|e| system(&e))?;
         let traces = config.traces.clone().map(|settings| Tracer::start(settings, &identity));
         let (tracer, traces) = traces.unzip();
@@ -181,6 +183,7 @@ impl App {
             loads: Default::default(),
             breaker: breaker.clone(),
             hls: hls.figures(),
+            storage: store.figures(),
             log: log.meter(),
             tracer: tracer.clone(),
         });
@@ -191,6 +194,7 @@ impl App {
             samples,
             hls: hls.service(gate.clone()),
             rooms: Rooms::default(),
+            store: store.clone(),
             reloads,
             metrics: metrics.clone(),
         };
@@ -210,6 +214,7 @@ impl App {
         let current = Current::new(Services::new(&config, &lasting, media.as_ref()));
         // All that only root can have is there, and nobody is served yet.
         account.map_or(Ok(()), Account::assume).map_err(|e| system(&e))?;
+        store.turn(&config);
         caller.spawn(heartbeat::run(lasting.clone(), caller.clone()));
         let traces = traces.map(|traces| {
             let task = caller.spawn(traces.run(caller.clone()));
@@ -336,6 +341,7 @@ impl App {
             cores.close();
             reloader.close();
             hls.hand_over();
+            reloader.lasting.store.hand_over();
             if let Some(control) = control {
                 control.abort();
                 let _ = service.block_on(control);
@@ -360,6 +366,7 @@ impl App {
         traces.into_iter().for_each(Traces::finish);
         // Publishers are gone, their last segments are written.
         hls.stop();
+        reloader.lasting.store.stop();
         if let Quit::Graceful(_) = quit {
             service.block_on(watch.linger(&mut reloader));
         }
@@ -378,7 +385,8 @@ fn make_folders(account: &Account, config: &Config) -> std::io::Result<()> {
     let hls = config.vhosts.iter().filter_map(|vhost| vhost.hls.as_ref()).map(|hls| hls.path.as_path());
     let log = (config.log.tank == Tank::File).then_some(&*config.log.file);
     let files = [Some(&*config.pid), log].into_iter().flatten();
-    let mut folders = files.filter_map(Path::parent).chain(hls);
+    let spools = config.vhosts.iter().filter_map(|vhost| vhost.storage.as_ref()).map(|storage| &*storage.spool);
+    let mut folders = files.filter_map(Path::parent).chain(hls).chain(spools);
     folders.try_for_each(|folder| account.make_folder(folder))
 }
 

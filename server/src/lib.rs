@@ -32,6 +32,7 @@ mod services;
 mod session;
 mod sound;
 mod status;
+mod store;
 mod supervisor;
 mod trace;
 mod upgrade;

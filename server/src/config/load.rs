@@ -5,6 +5,7 @@ mod access;
 mod auth;
 mod observe;
 mod rtc;
+mod storage;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use super::report::{Error, Problem};
 use super::tree::{self, Files, Node, first};
 use super::value::{self, Number, Value};
 use super::{
-    Breaker, Config, Endpoint, Grace, Hls, HlsOnError, HlsSessions, HlsStorage, HttpApi, HttpFormat,
+    Breaker, Config, Endpoint, Grace, Hds, Hls, HlsOnError, HlsSessions, HlsStorage, HttpApi, HttpFormat,
     HttpRemux, HttpServer, HttpStatic, Jitter, Level, Log, LogFormat, Play, Publish, Rotation, Shed, Stats,
     Tank, Threshold, Tls, Vhost, Written, check, legacy,
 };
@@ -437,6 +438,8 @@ impl<'a> Reader<'a> {
             http_static: self.http_static(block.inner("http_static"), name),
             hls,
             hls_sessions: self.hls_sessions(block.inner("hls")),
+            hds: self.hds(block.inner("hds")),
+            storage: self.storage(block.inner("storage"), name),
             rtc: self.rtc(block.inner("rtc")),
             security: self.security(block.inner("security")),
             proxies: self.proxies(block.inner("security")),
@@ -531,6 +534,19 @@ impl<'a> Reader<'a> {
             mount: self.text(block, "mount"),
             dir: self.text(block, "dir").replace("[vhost]", vhost).into(),
         })
+    }
+
+    fn hds(&mut self, block: Block<'a>) -> Option<Hds> {
+        if !self.switch(block, "enabled") {
+            return None;
+        }
+        let fragment = self.duration(block, "hds_fragment");
+        if fragment < LEAST_FRAGMENT {
+            let message = format!("`hds_fragment` must be at least {} s", LEAST_FRAGMENT.as_secs_f64());
+            self.problems.push(self.value(block, "hds_fragment").problem(self.files, 0, message));
+        }
+        let (window, path) = (self.duration(block, "hds_window"), self.path(block, "hds_path"));
+        Some(Hds { fragment, window, path })
     }
 
     fn hls_sessions(&mut self, block: Block<'a>) -> HlsSessions {

@@ -14,6 +14,7 @@ pub mod lexer;
 mod load;
 mod observe;
 mod report;
+mod storage;
 pub mod tree;
 mod value;
 mod written;
@@ -31,6 +32,7 @@ pub use environment::Environment;
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};
 pub use report::{Error, Place, Problem};
+pub use storage::{Provider, Storage, StorageUrl};
 pub use value::Endpoint;
 pub use written::{Change, Written};
 
@@ -353,6 +355,10 @@ pub struct Vhost {
     pub hls: Option<Hls>,
     /// How HLS players are counted and admitted, whoever made the playlist.
     pub hls_sessions: HlsSessions,
+    /// HDS, if it is made.
+    pub hds: Option<Hds>,
+    /// Object storage, if it is used.
+    pub storage: Option<Arc<Storage>>,
     /// WebRTC.
     pub rtc: Rtc,
     /// Rules by address, if there are any.
@@ -528,6 +534,17 @@ pub enum HlsStorage {
     Disk,
     /// In memory.
     Ram,
+}
+
+/// HDS of a vhost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hds {
+    /// Length of a fragment.
+    pub fragment: Duration,
+    /// Fragments older than this are deleted.
+    pub window: Duration,
+    /// Base folder.
+    pub path: PathBuf,
 }
 
 /// HLS players of a vhost.

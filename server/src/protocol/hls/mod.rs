@@ -15,6 +15,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::gate::Gate;
+use crate::store::Store;
 
 pub use figures::Figures;
 pub use packager::Packager;
@@ -46,9 +47,9 @@ impl Service {
 }
 
 impl Workshop {
-    /// Starts the packager.
-    pub fn open() -> io::Result<Self> {
-        let shelf = Arc::<Shelf>::default();
+    /// Starts the packager; copies of what it makes go to the store.
+    pub fn open(store: Store) -> io::Result<Self> {
+        let shelf = Arc::new(Shelf { store, ..Shelf::default() });
         Ok(Self { packager: Packager::start(shelf.clone())?, shelf })
     }
 
