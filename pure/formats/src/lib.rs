@@ -12,6 +12,7 @@ pub mod flv;
 pub mod fuzz;
 pub mod hds;
 pub mod hls;
+pub mod mp4;
 pub mod ts;
 
 pub use timeline::Jitter;
