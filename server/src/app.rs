@@ -385,7 +385,8 @@ fn make_folders(account: &Account, config: &Config) -> std::io::Result<()> {
     let hls = config.vhosts.iter().filter_map(|vhost| vhost.hls.as_ref()).map(|hls| hls.path.as_path());
     let log = (config.log.tank == Tank::File).then_some(&*config.log.file);
     let files = [Some(&*config.pid), log].into_iter().flatten();
-    let spools = config.vhosts.iter().filter_map(|vhost| vhost.storage.as_ref()).map(|storage| &*storage.spool);
+    let spools =
+        config.vhosts.iter().filter_map(|vhost| vhost.storage.as_ref()).map(|storage| &*storage.spool);
     let mut folders = files.filter_map(Path::parent).chain(hls).chain(spools);
     folders.try_for_each(|folder| account.make_folder(folder))
 }

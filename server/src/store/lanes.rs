@@ -152,8 +152,14 @@ impl Queue {
     /// Of the playlists that wait, the oldest is kept, so that players see progress, and the newest.
     fn relist(&mut self, new: &Waiting, first: usize) -> Vec<Waiting> {
         let same = |old: &Waiting| old.job.what == What::List && old.job.name == new.job.name;
-        let mut places: Vec<_> =
-            self.waiting.iter().enumerate().skip(first).filter(|(_, old)| same(old)).map(|(at, _)| at).collect();
+        let mut places: Vec<_> = self
+            .waiting
+            .iter()
+            .enumerate()
+            .skip(first)
+            .filter(|(_, old)| same(old))
+            .map(|(at, _)| at)
+            .collect();
         let newest = if places.len() > 1 { places.pop() } else { None };
         newest.and_then(|at| self.waiting.remove(at)).into_iter().collect()
     }

@@ -121,7 +121,8 @@ impl Store {
     /// Goes by this configuration from now on.
     pub fn turn(&self, config: &Config) {
         let Some(inner) = &self.0 else { return };
-        let storages = config.vhosts.iter().filter_map(|vhost| Some((vhost.name.clone(), vhost.storage.clone()?)));
+        let storages =
+            config.vhosts.iter().filter_map(|vhost| Some((vhost.name.clone(), vhost.storage.clone()?)));
         let settings = Arc::new(storages.collect::<Settings>());
         inner.orders.send_if_modified(|orders| {
             let is_new = orders.settings != settings;
@@ -141,7 +142,9 @@ impl Store {
         let Some(inner) = &self.0 else { return };
         self.enter(Phase::Stop);
         if inner.ended.lock().recv_timeout(STOP) == Err(std_mpsc::RecvTimeoutError::Timeout) {
-            warn!("storage: the disk or the storage does not answer, some of the last files may not be stored");
+            warn!(
+                "storage: the disk or the storage does not answer, some of the last files may not be stored"
+            );
         }
     }
 
@@ -199,7 +202,9 @@ impl Told {
     /// Bytes in memory.
     fn size(&self) -> u64 {
         match &self.what {
-            Happened::Finished(Content::Memory(pieces)) => pieces.iter().map(|piece| piece.len() as u64).sum(),
+            Happened::Finished(Content::Memory(pieces)) => {
+                pieces.iter().map(|piece| piece.len() as u64).sum()
+            }
             Happened::Listed(text) => text.len() as u64,
             _ => 0,
         }
@@ -209,6 +214,7 @@ impl Told {
 /// What a file is called in the storage whose name was made of `template`: the path below the folder that the template begins with.
 ///
 /// `./objs/nginx/html/[app]/[stream].flv` and `./objs/nginx/html/live/cam.flv` give `live/cam.flv`.
+#[allow(dead_code, reason = "recorders have such names")]
 pub fn name_below(template: &str, path: &str) -> String {
     let fixed = template.split('[').next().unwrap_or_default();
     let folder = fixed.rsplit_once('/').map_or(0, |(folder, _)| folder.len() + 1);

@@ -9,8 +9,8 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::path::Path as Key;
 use object_store::{
-    Attribute, Attributes, BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt, PutMultipartOptions,
-    PutOptions, RetryConfig,
+    Attribute, Attributes, BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, RetryConfig,
 };
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
@@ -56,9 +56,13 @@ impl Remote {
     /// What is missing or wrong.
     pub(super) fn new(url: &StorageUrl, settings: &Storage) -> Result<Self, String> {
         let plain = settings.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
-        let client = ClientOptions::new().with_connect_timeout(CONNECT).with_timeout(REQUEST).with_allow_http(plain);
-        let retry =
-            RetryConfig { backoff: BackoffConfig::default(), max_retries: 1, retry_timeout: Duration::from_secs(10) };
+        let client =
+            ClientOptions::new().with_connect_timeout(CONNECT).with_timeout(REQUEST).with_allow_http(plain);
+        let retry = RetryConfig {
+            backoff: BackoffConfig::default(),
+            max_retries: 1,
+            retry_timeout: Duration::from_secs(10),
+        };
         let keys = settings.access_key.as_ref().zip(settings.secret_key.as_ref());
         let store: Result<Box<dyn ObjectStore>, Error> = match url.provider {
             Provider::S3 => {

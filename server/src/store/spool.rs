@@ -52,7 +52,8 @@ impl Spool {
     pub(super) fn lock(&mut self) -> io::Result<bool> {
         if self.lock.is_none() {
             let path = self.folder.join("lock");
-            let file = self.in_folder(|| OpenOptions::new().write(true).create(true).truncate(false).open(&path))?;
+            let file =
+                self.in_folder(|| OpenOptions::new().write(true).create(true).truncate(false).open(&path))?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => self.lock = Some(file),
                 Err(rustix::io::Errno::WOULDBLOCK) => {}
@@ -238,8 +239,7 @@ mod tests {
     }
 
     fn job(name: &str) -> Job {
-        let lane =
-            Lane { vhost: "v".into(), app: "live".into(), stream: "cam".into(), output: Output::Hls };
+        let lane = Lane { vhost: "v".into(), app: "live".into(), stream: "cam".into(), output: Output::Hls };
         Job { lane, name: name.into(), what: What::Upload, local: None, bytes: 0, at: 1 }
     }
 

@@ -28,11 +28,14 @@ pub(super) struct Worker {
     spools: HashMap<PathBuf, Spool>,
     lanes: Lanes,
     /// What is to be deleted one day, oldest first.
-    kept: HashMap<Lane, BTreeMap<(i64, u64), (PathBuf, Job)>>,
+    kept: HashMap<Lane, Kept>,
     /// Spools are full or cannot be written, which has been said.
     full: bool,
     broken: bool,
 }
+
+/// By age and number, with the folders of their spools.
+type Kept = BTreeMap<(i64, u64), (PathBuf, Job)>;
 
 /// A vhost's storage.
 struct Vhost {
@@ -164,7 +167,12 @@ impl Worker {
                 warn!("storage: {name} cannot be stored: {reason}");
                 None
             });
-            let vhost = Vhost { settings: settings.clone(), remote: remote.map(Arc::new), failures: 0, is_down: false };
+            let vhost = Vhost {
+                settings: settings.clone(),
+                remote: remote.map(Arc::new),
+                failures: 0,
+                is_down: false,
+            };
             self.vhosts.insert(name.clone(), vhost);
             self.spools.entry(settings.spool.clone()).or_insert_with(|| Spool::new(&settings.spool));
         }
@@ -354,7 +362,9 @@ impl Worker {
                     return;
                 }
                 self.figures.lost.fetch_add(1, Relaxed);
-                warn!("storage: {name} is given up after {attempts} attempts, while others are stored: {reason}");
+                warn!(
+                    "storage: {name} is given up after {attempts} attempts, while others are stored: {reason}"
+                );
                 self.lanes.done(&lane, now);
                 self.superseded(vec![waiting]);
             }
@@ -373,7 +383,8 @@ impl Worker {
             Figures::add(&self.figures.bytes, bytes);
         }
         Figures::add(&self.figures.deleted, u64::from(done.deleted));
-        let Some(vhost) = self.vhosts.get_mut(name).filter(|_| done.uploaded.is_some() || done.deleted) else {
+        let Some(vhost) = self.vhosts.get_mut(name).filter(|_| done.uploaded.is_some() || done.deleted)
+        else {
             return;
         };
         vhost.failures = 0;
@@ -397,7 +408,8 @@ impl Worker {
     /// After a step: local files go if they are to be moved, and what is to be deleted one day is noted.
     fn conclude(&mut self, waiting: Waiting, uploaded: bool) {
         let Waiting { spool, number, mut job } = waiting;
-        let is_archive = job.what == What::Leave || job.what == What::Upload && job.lane.output == Output::Dvr;
+        let is_archive =
+            job.what == What::Leave || job.what == What::Upload && job.lane.output == Output::Dvr;
         let vhost = self.vhosts.get(&job.lane.vhost).filter(|_| is_archive);
         let Some((vhost, spool)) = vhost.zip(self.spools.get_mut(&*spool)) else {
             self.spools.get_mut(&*spool).into_iter().for_each(|spool| spool.take(number));
@@ -458,7 +470,8 @@ impl Worker {
 
     /// Nothing can be done at the moment.
     fn is_stuck(&self) -> bool {
-        self.orders.phase == Phase::Stop && self.vhosts.values().all(|vhost| vhost.is_down || vhost.failures > 0)
+        self.orders.phase == Phase::Stop
+            && self.vhosts.values().all(|vhost| vhost.is_down || vhost.failures > 0)
     }
 
     /// Tells what waits.

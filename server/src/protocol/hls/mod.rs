@@ -49,7 +49,7 @@ impl Service {
 impl Workshop {
     /// Starts the packager; copies of what it makes go to the store.
     pub fn open(store: Store) -> io::Result<Self> {
-        let shelf = Arc::new(Shelf { store, ..Shelf::default() });
+        let shelf = Arc::new(Shelf::new(store));
         Ok(Self { packager: Packager::start(shelf.clone())?, shelf })
     }
 

@@ -66,6 +66,11 @@ pub(super) fn path<'a>(vhost: &str, place: &'a str) -> &'a str {
 }
 
 impl Shelf {
+    /// An empty one; copies of files go to the store.
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, ..Self::default() }
+    }
+
     pub(super) fn playlist(&self, place: &str) -> Option<Arc<Listed>> {
         self.playlists.read().get(place).cloned()
     }
