@@ -265,8 +265,9 @@ impl Gate {
         let mut publication =
             broadcast.publish().map_err(|hub::Busy| Refused::Busy(self.publisher(&broadcast)))?;
         // Who sends Opus by enhanced RTMP has players that take it; browsers send nothing else, and their players were not chosen for it.
-        let aac_bitrate = (ask.kind == Kind::RtcPublish).then_some(vhost.rtc.aac_bitrate);
-        publication.convert_with(sound::converter(vhost.rtc.opus_bitrate, aac_bitrate));
+        let speaks_rtmp = !ask.kind.is_rtc();
+        let (opus_bitrate, aac_bitrate) = (vhost.rtc.opus_bitrate, vhost.rtc.aac_bitrate);
+        publication.convert_with(sound::converter(sound::Wishes { opus_bitrate, aac_bitrate, speaks_rtmp }));
         let seat = self.seat(ask, &broadcast)?;
         let settings = self.book.follow(&vhost, || self.config());
         let stream = self.published(seat.client(), broadcast, settings.now());
