@@ -32,7 +32,7 @@ use crate::net::{Conn, Core, Cores, Door, limits, tls};
 use crate::ports::{Port, Ports, Serves};
 use crate::privileges::Account;
 use crate::process::{Identity, Parent, PidFile};
-use crate::protocol::{hls, http_live, rtmp, webrtc};
+use crate::protocol::{hds, hls, http_live, rtmp, webrtc};
 use crate::quit::{Quit, Signals, Watch};
 use crate::reload::{self, ORDERS, Order, Reloader, Reloads};
 use crate::room::Rooms;
@@ -162,6 +162,7 @@ impl App {
         let roll = Arc::new(Roll::default());
         let store = Store::start().map_err(|e| system(&e))?;
         let hls = hls::Workshop::open(store.clone()).map_err(|e| system(&e))?;
+        let hds = hds::Packager::start(hds::Packaging::new(store.clone())).map_err(|e| system(&e))?;
         let caller = Caller::start().map_err(|e| system(&e))?;
         let traces = config.traces.clone().map(|settings| Tracer::start(settings, &identity));
         let (tracer, traces) = traces.unzip();
@@ -169,7 +170,8 @@ impl App {
         let breaker = Arc::<Breaker>::default();
         let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller.clone(), identity.clone());
         let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone());
-        let gate = Arc::new(gate.with_watcher(hls.packager.clone()).with_watcher(http_live::FastCache));
+        let gate = gate.with_watcher(hls.packager.clone()).with_watcher(hds.clone());
+        let gate = Arc::new(gate.with_watcher(http_live::FastCache));
         let service =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
         let (reloads, asks) = Reloads::new();
@@ -276,7 +278,7 @@ impl App {
             warn!("cannot watch {}: {e}", path.display());
         }
         let watch = Watch::new(signals, log, parent, asks);
-        let followers = Followers::default().with(&hls.packager);
+        let followers = Followers::default().with(&hls.packager).with(&hds);
         Ok(Self {
             reloader,
             identity,
@@ -386,9 +388,10 @@ fn make_folders(account: &Account, config: &Config) -> std::io::Result<()> {
     let hls = config.vhosts.iter().filter_map(|vhost| vhost.hls.as_ref()).map(|hls| hls.path.as_path());
     let log = (config.log.tank == Tank::File).then_some(&*config.log.file);
     let files = [Some(&*config.pid), log].into_iter().flatten();
+    let hds = config.vhosts.iter().filter_map(|vhost| vhost.hds.as_ref()).map(|hds| hds.path.as_path());
     let spools =
         config.vhosts.iter().filter_map(|vhost| vhost.storage.as_ref()).map(|storage| &*storage.spool);
-    let mut folders = files.filter_map(Path::parent).chain(hls).chain(spools);
+    let mut folders = files.filter_map(Path::parent).chain(hls).chain(hds).chain(spools);
     folders.try_for_each(|folder| account.make_folder(folder))
 }
 

@@ -1,11 +1,38 @@
 //! Cuts a stream of FLV tags into fragments, each of which can be decoded on its own.
 
 use bytes::Bytes;
-use media::{Frame, Kind, Micros, Place, Stamped, TrackId};
+use media::{Frame, Kind, Micros, Place, Remux, Sound, Stamped, TrackId, Tracks};
 
-use crate::flv::Tag;
+use crate::flv::{Mux, MuxOptions, Tag};
 use crate::hls::{Cut, Cutter, CutterOptions, Segment};
 use crate::timeline::{Jitter, Timeline};
+
+/// The form that fragments are made of: tags at the times of the publisher. It is not the form of players, which waits for metadata and may be
+/// told to correct times in other ways.
+#[derive(Debug)]
+pub struct Tags(Mux);
+
+impl Default for Tags {
+    fn default() -> Self {
+        Self(Mux::new(MuxOptions { jitter: Jitter::Off, reduce_sequence_header: true }))
+    }
+}
+
+impl Remux for Tags {
+    type Unit = Tag;
+
+    fn tracks(&mut self, tracks: &Tracks, out: &mut Vec<Stamped<Tag>>) {
+        self.0.tracks(tracks, out);
+    }
+
+    fn frame(&mut self, frame: &Frame, out: &mut Vec<Stamped<Tag>>) {
+        self.0.frame(frame, out);
+    }
+
+    fn sound(&self) -> Sound {
+        self.0.sound()
+    }
+}
 
 /// A fragment, complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +45,7 @@ pub struct Fragment {
     pub bytes: Vec<u8>,
 }
 
-/// Takes the FLV form of a stream. Of several tracks of a kind it carries the main one.
+/// Takes the tags of a stream. Of several tracks of a kind it carries the main one.
 #[derive(Debug)]
 pub struct Fragmenter {
     cutter: Cutter,
@@ -55,6 +82,12 @@ impl Fragmenter {
             pictures: false,
             buffer: Vec::new(),
         }
+    }
+
+    /// Fragments have this length from now on. To be said after [`restart`](Self::restart).
+    pub fn turn(&mut self, fragment: Micros) {
+        self.cutter = Cutter::new(CutterOptions { fragment, ..Default::default() });
+        self.cutter.restart(self.pictures);
     }
 
     /// What comes next does not follow what came: tags are missing, or the publisher has left. Ends the open fragment.
@@ -143,10 +176,10 @@ fn millis(time: Micros) -> u32 {
 #[cfg(test)]
 mod tests {
     use media::codec::{Codec, aac, h264};
-    use media::{Dialect, Remux, Track, Tracks};
+    use media::{Dialect, Track};
 
     use super::*;
-    use crate::flv::{Item, Mux, MuxOptions, Reader, TagKind};
+    use crate::flv::{Item, Reader, TagKind};
 
     fn tracks(config: &'static [u8]) -> Tracks {
         let mut tracks = Tracks::default();

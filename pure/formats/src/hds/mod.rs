@@ -8,5 +8,5 @@ mod fragmenter;
 mod manifest;
 
 pub use bootstrap::Window;
-pub use fragmenter::{Fragment, Fragmenter};
+pub use fragmenter::{Fragment, Fragmenter, Tags};
 pub use manifest::manifest;
