@@ -157,6 +157,14 @@ impl Gate {
         self
     }
 
+    /// Whether there is what a configuration wants clients to be judged by. To be asked before it is put in force.
+    ///
+    /// # Errors
+    /// What is missing, or is not what it should be.
+    pub fn check(config: &Config) -> Result<(), String> {
+        token::check_keys(config)
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
         self.config.load_full()
@@ -331,7 +339,12 @@ impl Gate {
     }
 
     /// Whether somebody may have what it asks for: what is decided here comes first, what others decide comes last.
-    async fn admit(&self, ask: &Ask<'_>, vhost: &Vhost, key: &StreamKey) -> Result<Box<Admission>, Refused> {
+    async fn admit(
+        &self,
+        ask: &Ask<'_>,
+        vhost: &Arc<Vhost>,
+        key: &StreamKey,
+    ) -> Result<Box<Admission>, Refused> {
         let publishes = ask.kind.is_publish();
         let seating = self.limits.enter(&vhost.name, &vhost.limits, publishes, ask.address(vhost));
         let _seating = seating.map_err(Refused::Unable)?;
@@ -345,7 +358,8 @@ impl Gate {
             Some((hooks, config)) => Some(hooks.ask(ask, config, key, self.roll.stream_id(key)).await?),
             None => None,
         };
-        let _curfew = Curfew::new(self.caller.as_ref(), ask.session, vhost, publishes, end);
+        let settings = publishes.then(|| self.book.follow(vhost, || self.config()));
+        let _curfew = Curfew::new(self.caller.as_ref(), ask.session, settings, end);
         Ok(Box::new(Admission { _act, _seating, _curfew }))
     }
 
