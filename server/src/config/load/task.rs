@@ -158,24 +158,41 @@ impl<'a> Reader<'a> {
 
     /// What SRS finds out when somebody publishes (its codes 3015 and following).
     fn check_engine(&mut self, node: &Node, engine: &Engine) {
-        let is_name =
-            |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+        let is_name = |text: &str| {
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+        };
         let Engine { vcodec, acodec, vprofile, vpreset, abitrate, achannels, vwidth, vheight, .. } = engine;
         if !is_name(vcodec) {
-            self.refuse(node, "`vcodec` is missing, or no name", "write an encoder like `libx264`, `copy` or `vn`");
+            self.refuse(
+                node,
+                "`vcodec` is missing, or no name",
+                "write an encoder like `libx264`, `copy` or `vn`",
+            );
         }
         if !is_name(acodec) {
-            self.refuse(node, "`acodec` is missing, or no name", "write an encoder like `aac`, `copy` or `an`");
+            self.refuse(
+                node,
+                "`acodec` is missing, or no name",
+                "write an encoder like `aac`, `copy` or `an`",
+            );
         }
         if (vcodec.as_str(), acodec.as_str()) == ("vn", "an") {
-            self.refuse(node, "`vcodec vn` and `acodec an` leave nothing", "remove the engine, or one of them");
+            self.refuse(
+                node,
+                "`vcodec vn` and `acodec an` leave nothing",
+                "remove the engine, or one of them",
+            );
         }
         if vcodec == "libx264" && (vprofile.is_empty() || vpreset.is_empty()) {
             let help = "write `vprofile main;` and `vpreset veryfast;`, for example";
             self.refuse(node, "`libx264` needs `vprofile` and `vpreset`", help);
         }
         if *achannels > 2 {
-            self.refuse(node, "`achannels` may be 0, 1 or 2", "other numbers can be had by `aparams { ac 6; }`");
+            self.refuse(
+                node,
+                "`achannels` may be 0, 1 or 2",
+                "other numbers can be had by `aparams { ac 6; }`",
+            );
         }
         if acodec == "libaacplus" && *abitrate != 0 && !(16..=72).contains(abitrate) {
             self.refuse(node, "`libaacplus` takes an `abitrate` of 16 to 72", "choose one of these");
