@@ -682,6 +682,7 @@ async fn methods_that_make_no_sense() {
         ("PUT", &*stream),
         ("DELETE", &*format!("{stream}/health")),
         ("POST", "events"),
+        ("DELETE", "tasks"),
         ("DELETE", "streams/"),
         ("PUT", "streams/"),
         ("POST", "clients/"),

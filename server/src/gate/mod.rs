@@ -354,9 +354,11 @@ impl Gate {
         let seat = self.seat(ask, &broadcast)?;
         let settings = self.book.follow(&vhost, || self.config());
         let journey = Inside::default();
-        self.watchers.iter().for_each(|watcher| watcher.played(seat.client()));
-        let who = Who::Player(seat.client().clone());
-        let _watched = Watched { watchers: self.watchers.clone(), who };
+        // Who plays for us is no player.
+        let _watched = (!pass).then(|| {
+            self.watchers.iter().for_each(|watcher| watcher.played(seat.client()));
+            Watched { watchers: self.watchers.clone(), who: Who::Player(seat.client().clone()) }
+        });
         Ok(Playing {
             _watched,
             _admission: admission,
@@ -413,7 +415,7 @@ impl Gate {
         if let Some(publisher) = self.roll.publisher(key).filter(|_| publishes) {
             return Err(Refused::Busy(Some(publisher.session.cid)));
         }
-        // Streams are told of whoever publishes them; who plays for us is no player.
+        // Services are told of streams whoever publishes them.
         let hooks = self.hooks.as_ref().filter(|_| publishes || !pass);
         let _act = match hooks.zip(vhost.hooks.as_ref()) {
             Some((hooks, config)) => Some(hooks.ask(ask, config, key, self.roll.stream_id(key)).await?),
@@ -580,7 +582,7 @@ impl Publishing {
 
 /// The right to play. Dropping it leaves the lists.
 pub struct Playing {
-    _watched: Watched,
+    _watched: Option<Watched>,
     _admission: Box<Admission>,
     /// The stream.
     pub broadcast: Arc<Broadcast>,

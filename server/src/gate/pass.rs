@@ -152,6 +152,36 @@ mod tests {
         assert!(!passes.redeem(&mut request("?oxcast_pass=".into()), Some(&key("a")), false));
     }
 
+    #[tokio::test]
+    async fn who_has_one_is_asked_for_nothing_else() {
+        use crate::config::{Config, Environment};
+        use crate::gate::{Ask, Gate};
+        use crate::session::{Kind, Session};
+        let rules = "security { enabled on; allow play 192.0.2.1; }
+            token { enabled on; secret a-secret-of-thirty-two-characters; }
+            refer { enabled on; all x.com; } limits { enabled on; players 0; streams 1; ip_players 1; }";
+        let text = format!("listen 1935; vhost v {{ {rules} }}");
+        let config = Arc::new(Config::parse("x", text.as_bytes(), &Environment::default()).unwrap());
+        let passes = Arc::<Passes>::default();
+        let gate = Gate::new(config, Arc::default()).with_passes(passes.clone());
+        let try_it = async |kind: Kind, param: String| {
+            let session = Session::new("127.0.0.1:1".parse().unwrap());
+            let (vhost, app, stream) = ("v".into(), "live".into(), "a".into());
+            let request = Request { vhost, app, stream, param, ..Request::default() };
+            let ask = Ask { session: &session, kind, request, visit: None };
+            match kind.is_publish() {
+                true => gate.publish(ask).await.map(drop),
+                false => gate.play(ask).await.map(drop),
+            }
+        };
+        for (kind, publishes) in [(Kind::RtmpPlay, false), (Kind::FmlePublish, true)] {
+            let pass = passes.issue(&key("a"), publishes, true).unwrap();
+            assert!(try_it(kind, "?oxcast_pass=00".into()).await.is_err(), "{kind:?}");
+            assert!(try_it(kind, pass.on("")).await.is_ok(), "{kind:?}");
+            assert!(try_it(kind, pass.on("")).await.is_err(), "{kind:?}, again");
+        }
+    }
+
     #[test]
     fn it_stands_in_the_query_of_the_stream() {
         let pass = Pass { text: "ab".into(), passes: Arc::default() };

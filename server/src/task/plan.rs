@@ -72,7 +72,7 @@ pub(super) struct Facts {
     tc_url: String,
     swf_url: String,
     page_url: String,
-    /// Somebody might ask a player for something that a program of ours does not have.
+    /// A program of ours that plays it should not be taken for a player.
     guarded: bool,
 }
 
@@ -92,7 +92,8 @@ impl Facts {
             || vhost.refer.is_some()
             || vhost.token.as_ref().is_some_and(|token| token.play)
             || vhost.signed_url.as_ref().is_some_and(|signed| signed.play)
-            || vhost.limits != Default::default();
+            || vhost.limits != Default::default()
+            || vhost.exec.as_ref().is_some_and(|exec| !exec.play.is_empty() || !exec.stop.is_empty());
         let asks = vhost.hooks.as_ref().is_some_and(|h| !h.on_play.is_empty() || !h.on_connect.is_empty());
         Arc::new(Self {
             key: client.stream.key.clone(),
