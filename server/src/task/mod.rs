@@ -73,8 +73,11 @@ struct Desk {
     figures: Figures,
     mode: watch::Sender<Mode>,
     /// By kind and name: two of one name do not run at once.
-    turns: Mutex<HashMap<(Kind, String), Weak<tokio::sync::Mutex<()>>>>,
+    turns: Mutex<HashMap<(Kind, String), Weak<Turn>>>,
 }
+
+/// Held by the one program of a name that may run.
+type Turn = tokio::sync::Mutex<()>;
 
 /// What is to be done when a program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -320,7 +323,7 @@ impl Tasks {
 
 impl Desk {
     /// What a program of this name waits for before it starts.
-    fn turn(&self, plan: &Plan) -> Arc<tokio::sync::Mutex<()>> {
+    fn turn(&self, plan: &Plan) -> Arc<Turn> {
         let mut turns = self.turns.lock();
         turns.retain(|_, turn| turn.strong_count() > 0);
         let place = turns.entry((plan.kind, plan.name.clone())).or_default();
