@@ -15,6 +15,7 @@ mod load;
 mod observe;
 mod report;
 mod storage;
+pub mod task;
 pub mod tree;
 mod value;
 mod written;
@@ -83,6 +84,8 @@ pub struct Config {
     pub exporter: Option<Exporter>,
     /// Figures of the machine.
     pub stats: Stats,
+    /// What started programs print.
+    pub task_log: task::TaskLog,
     /// Vhosts in file order, each name once; see [`Config::vhost`].
     pub vhosts: Vec<Arc<Vhost>>,
     /// What was tolerated, to be logged at start.
@@ -375,6 +378,12 @@ pub struct Vhost {
     pub limits: Limits,
     /// Callbacks, if they are on.
     pub hooks: Option<Arc<Hooks>>,
+    /// Inputs that are pulled.
+    pub ingests: Vec<task::Ingest>,
+    /// Streams that are transcoded.
+    pub transcodes: Vec<task::Transcode>,
+    /// Commands per stream, if they are on.
+    pub exec: Option<task::Exec>,
 }
 
 /// Players of a vhost.
@@ -639,11 +648,6 @@ impl Config {
             let message =
                 format!("`stats {{ network {network} }}`: there are only {addresses} local addresses");
             problems.push(Problem::new(message).help("they are counted from 0"));
-        }
-        for file in self.vhosts.iter().filter_map(|vhost| vhost.token.as_ref()?.public_key.as_ref()) {
-            if let Err(e) = std::fs::read(file) {
-                problems.push(Problem::new(format!("`token {{ public_key {} }}`: {e}", file.display())));
-            }
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::many(problems)) }
     }

@@ -54,6 +54,7 @@ mod semantics;
 mod slow;
 mod storage;
 mod tape;
+mod tasks;
 mod tools;
 mod traces;
 mod ts;
