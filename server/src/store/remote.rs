@@ -63,7 +63,6 @@ impl Remote {
             max_retries: 1,
             retry_timeout: Duration::from_secs(10),
         };
-        let keys = settings.access_key.as_ref().zip(settings.secret_key.as_ref());
         let store: Result<Box<dyn ObjectStore>, Error> = match url.provider {
             Provider::S3 => {
                 let mut builder = AmazonS3Builder::from_env().with_bucket_name(&url.bucket).with_retry(retry);
@@ -98,11 +97,12 @@ impl Remote {
             Provider::Azure => {
                 let mut builder =
                     MicrosoftAzureBuilder::from_env().with_container_name(&url.bucket).with_retry(retry);
-                if let Some((account, key)) = keys {
-                    builder = builder.with_account(&account.0).with_access_key(&key.0);
-                    if account.0 == EMULATOR && settings.endpoint.is_none() {
-                        builder = builder.with_use_emulator(true);
-                    }
+                if let Some(account) = &settings.access_key {
+                    let emulator = account.0 == EMULATOR && settings.endpoint.is_none();
+                    builder = builder.with_account(&account.0).with_use_emulator(emulator);
+                }
+                if let Some(key) = &settings.secret_key {
+                    builder = builder.with_access_key(&key.0);
                 }
                 if let Some(endpoint) = &settings.endpoint {
                     builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());

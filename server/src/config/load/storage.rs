@@ -25,12 +25,6 @@ impl<'a> Reader<'a> {
         }
         let text = |reader: &mut Self, name| Some(reader.text(block, name)).filter(|text| !text.is_empty());
         let (access_key, secret_key) = (text(self, "access_key"), text(self, "secret_key"));
-        if url.is_some() && access_key.is_some() != secret_key.is_some() {
-            let name = if access_key.is_some() { "secret_key" } else { "access_key" };
-            self.warn(crate::config::Problem::new(format!(
-                "`storage` has no `{name}`: that of the environment counts"
-            )));
-        }
         let days = self.value(block, "retention_days");
         let days = self.float(&days);
         Some(Arc::new(Storage {
