@@ -1,4 +1,4 @@
-//! Conversion of sound: at most once per stream and kind of sound, only while there is a form that needs it. What converts is handed in from
+//! Conversion of sound: at most once per stream and codec, only while there is a form that needs it. What converts is handed in from
 //! above; this module knows no codec. Forms that take the sound as it comes never get here.
 
 use std::sync::Arc;
@@ -17,8 +17,28 @@ pub trait Convert: Send {
     fn frame(&mut self, frame: &Frame, out: &mut Vec<Frame>);
 }
 
-/// Makes a [`Convert`] for forms that take this sound, or `None` where they may take the tracks as they are.
-pub type Converter = Arc<dyn Fn(Sound, &Tracks) -> Option<Box<dyn Convert>> + Send + Sync>;
+/// Knows what becomes of the sound of one publisher.
+pub trait Recipe: Send + Sync {
+    /// The sound that forms of `sound` are fed with: [`Sound::Any`] as it comes. Forms with the same answer share one conversion.
+    fn target(&self, sound: Sound, tracks: &Tracks) -> Sound;
+
+    /// Makes a [`Convert`] to that sound, or `None` where the tracks are taken as they are after all.
+    fn convert(&self, target: Sound, tracks: &Tracks) -> Option<Box<dyn Convert>>;
+}
+
+/// One function may be enough: each sound is a target then.
+impl<F: Fn(Sound, &Tracks) -> Option<Box<dyn Convert>> + Send + Sync> Recipe for F {
+    fn target(&self, sound: Sound, _tracks: &Tracks) -> Sound {
+        sound
+    }
+
+    fn convert(&self, target: Sound, tracks: &Tracks) -> Option<Box<dyn Convert>> {
+        self(target, tracks)
+    }
+}
+
+/// A recipe as a stream holds it.
+pub type Converter = Arc<dyn Recipe>;
 
 /// A conversion that starts late works up no more sound than this, so that the publisher is not held up. It is more than most GOPs last.
 const WARM_UP: Micros = Micros::from_secs(10);
@@ -42,13 +62,15 @@ impl Conversions {
 
     /// What forms of this sound are fed with, if it is not the stream as it comes.
     pub(crate) fn find(&self, sound: Sound) -> Option<&Conversion> {
-        self.running.iter().find(|conversion| conversion.sound == sound)
+        self.running.iter().find(|conversion| conversion.serves.contains(&sound))
     }
 
     /// A form of this sound is about to start.
     pub(crate) fn start(&mut self, sound: Sound, tracks: &Tracks, gop: &Gop, rules: &Rules) {
+        let target = self.target(sound, tracks);
         if self.find(sound).is_none()
-            && let Some(mut conversion) = self.make(sound, tracks)
+            && !self.join(sound, target)
+            && let Some(mut conversion) = self.make(sound, target, tracks)
         {
             conversion.catch_up(gop, rules);
             self.running.push(conversion);
@@ -59,15 +81,17 @@ impl Conversions {
     pub(crate) fn tracks(&mut self, sounds: impl Iterator<Item = Sound>, tracks: &Tracks, gop: &Gop) {
         let mut before = std::mem::take(&mut self.running);
         for sound in sounds {
-            if self.find(sound).is_some() {
+            let target = self.target(sound, tracks);
+            if self.find(sound).is_some() || self.join(sound, target) {
                 continue;
             }
-            let at = before.iter().position(|conversion| conversion.sound == sound);
+            let at = before.iter().position(|conversion| conversion.target == target);
             let mut old = at.map(|at| before.swap_remove(at));
             if let Some(mut same) = old.take_if(|old| old.audio.iter().eq(audio(tracks))) {
                 same.tracks = same.convert.tracks(tracks);
+                same.serves = vec![sound];
                 self.running.push(same);
-            } else if let Some(mut made) = self.make(sound, tracks) {
+            } else if let Some(mut made) = self.make(sound, target, tracks) {
                 // Of the past there is what the forms of this sound have had.
                 made.gop = old.map_or_else(|| gop.clone(), |old| old.gop);
                 self.running.push(made);
@@ -82,15 +106,30 @@ impl Conversions {
 
     /// Drops those for which there is no form any more.
     pub(crate) fn retain(&mut self, needed: impl Fn(Sound) -> bool) {
-        self.running.retain(|conversion| needed(conversion.sound));
+        self.running.retain_mut(|conversion| {
+            conversion.serves.retain(|sound| needed(*sound));
+            !conversion.serves.is_empty()
+        });
     }
 
-    fn make(&self, sound: Sound, tracks: &Tracks) -> Option<Conversion> {
-        let converter = self.converter.as_ref().filter(|_| sound != Sound::Any)?;
-        let mut convert = converter(sound, tracks)?;
+    fn target(&self, sound: Sound, tracks: &Tracks) -> Sound {
+        let converter = self.converter.as_ref().filter(|_| sound != Sound::Any);
+        converter.map_or(Sound::Any, |converter| converter.target(sound, tracks))
+    }
+
+    /// Has forms of this sound fed by the conversion to `target`, if there is one.
+    fn join(&mut self, sound: Sound, target: Sound) -> bool {
+        let found = self.running.iter_mut().find(|conversion| conversion.target == target);
+        found.map(|conversion| conversion.serves.push(sound)).is_some()
+    }
+
+    fn make(&self, sound: Sound, target: Sound, tracks: &Tracks) -> Option<Conversion> {
+        let converter = self.converter.as_ref().filter(|_| target != Sound::Any)?;
+        let mut convert = converter.convert(target, tracks)?;
         let audio = audio(tracks).cloned().collect();
         let tracks = convert.tracks(tracks);
-        Some(Conversion { sound, convert, audio, tracks, gop: Gop::default(), frames: Vec::new() })
+        let (serves, gop, frames) = (vec![sound], Gop::default(), Vec::new());
+        Some(Conversion { target, serves, convert, audio, tracks, gop, frames })
     }
 }
 
@@ -100,7 +139,9 @@ fn audio(tracks: &Tracks) -> impl Iterator<Item = &Track> {
 
 /// One conversion at work.
 pub(crate) struct Conversion {
-    sound: Sound,
+    target: Sound,
+    /// The sounds of the forms that are fed by it.
+    serves: Vec<Sound>,
     convert: Box<dyn Convert>,
     /// The tracks for which it was made.
     audio: Vec<Track>,

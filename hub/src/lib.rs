@@ -13,6 +13,6 @@ mod relay;
 mod tail;
 
 pub use broadcast::{Bell, Broadcast, Busy, Hub, Publication, Rules, StreamKey};
-pub use convert::{Convert, Converter};
+pub use convert::{Convert, Converter, Recipe};
 pub use lane::{Pulled, Subscription};
 pub use relay::{Reader, Relay, Taken, Ticket};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
-use hub::{Broadcast, Convert, Converter, Hub, Publication, Relay, Rules, StreamKey, Taken};
+use hub::{Broadcast, Convert, Converter, Hub, Publication, Recipe, Relay, Rules, StreamKey, Taken};
 use media::codec::{Codec, aac, opus};
 use media::{Dialect, Frame, Kind, Micros, Place, Remux, Sound, Stamped, Track, TrackId, Tracks, Unit};
 
@@ -19,7 +19,7 @@ impl Unit for Named {
     }
 }
 
-/// A form of its own type for each `N`, which takes AAC (`N` below 10), Opus (below 20) or anything.
+/// A form of its own type for each `N`, which takes AAC (`N` below 10), Opus (below 20), what FLV takes (30 to 39) or anything.
 struct Form<const N: u8>;
 
 impl<const N: u8> Remux for Form<N> {
@@ -40,6 +40,7 @@ impl<const N: u8> Remux for Form<N> {
         match N {
             0..10 => Sound::Aac,
             10..20 => Sound::Opus,
+            30..40 => Sound::Flv,
             _ => Sound::Any,
         }
     }
@@ -69,7 +70,7 @@ impl Counts {
     /// From AAC to Opus only.
     fn converter(self: &Arc<Self>) -> Converter {
         let counts = self.clone();
-        Arc::new(move |sound, tracks| {
+        Arc::new(move |sound, tracks: &Tracks| {
             let needed = sound == Sound::Opus && matches!(tracks.audio()?.codec, Codec::Aac(_));
             needed.then(|| {
                 counts.alive.fetch_add(1, Ordering::Relaxed);
@@ -183,6 +184,42 @@ fn forms_of_one_sound_share_one_conversion() {
         assert_eq!(heard(relay), ["init AAC", "v0", "a0", "a1"]);
     }
     assert_eq!(scene.counts.seen(), [1, 1, 3], "each frame once");
+}
+
+/// Feeds FLV with what Opus is fed with.
+struct Shared(Converter);
+
+impl Recipe for Shared {
+    fn target(&self, sound: Sound, _tracks: &Tracks) -> Sound {
+        if sound == Sound::Flv { Sound::Opus } else { sound }
+    }
+
+    fn convert(&self, target: Sound, tracks: &Tracks) -> Option<Box<dyn Convert>> {
+        self.0.convert(target, tracks)
+    }
+}
+
+#[test]
+fn sounds_with_one_target_share_one_conversion() {
+    let mut scene = Scene::new();
+    scene.publication.convert_with(Arc::new(Shared(scene.counts.converter())));
+    scene.publication.tracks(tracks(aac()));
+    let first = scene.join::<10>();
+    scene.video(true, 0, "v0");
+    scene.audio(0, "a0");
+    let second = scene.join::<30>();
+    scene.publication.tracks(tracks(aac()));
+    scene.audio(20, "a1");
+    assert_eq!((heard(&first).pop(), heard(&second).pop()), (Some("a1/1".into()), Some("a1/1".into())));
+    assert_eq!(scene.counts.seen(), [1, 1, 3], "each frame once");
+    drop(first);
+    scene.audio(6_000, "a2");
+    scene.audio(17_000, "a3");
+    assert_eq!(heard(&second).pop().unwrap(), "a3/1");
+    drop(second);
+    scene.audio(18_000, "a4");
+    scene.audio(29_000, "a5");
+    assert_eq!(scene.counts.seen()[..2], [1, 0], "it goes with the last of them");
 }
 
 #[test]

@@ -60,9 +60,12 @@ pub enum Sound {
     /// As it comes.
     #[default]
     Any,
-    /// What players of RTMP, FLV and MPEG-TS know: Opus becomes AAC, all else is taken as it comes.
+    /// What players of RTMP and FLV know: Opus and G.711 of publishers who speak another protocol become AAC, all else is taken as it
+    /// comes.
+    Flv,
+    /// What players of MPEG-TS and HLS know: as of FLV, and G.711 becomes AAC whoever sends it.
     Aac,
-    /// What browsers take by WebRTC: AAC and MP3 become Opus, all else is taken as it comes.
+    /// What browsers take by WebRTC: AAC, MP3 and G.711 become Opus, all else is taken as it comes.
     Opus,
 }
 

@@ -13,6 +13,7 @@ mod signed;
 mod token;
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +100,9 @@ pub struct Gate {
     figures: Arc<Figures>,
     breaker: Arc<Breaker>,
 }
+
+/// A decision of the gate. It is boxed: what is kept while services are asked is large, and a connection is to be no larger for it afterwards.
+pub type Decision<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refused>> + Send + 'a>>;
 
 /// What an admitted client holds besides its stream. The services are told of its end first.
 struct Admission {
@@ -209,30 +213,34 @@ impl Gate {
     ///
     /// # Errors
     /// When it may not publish.
-    pub async fn publish(&self, ask: Ask<'_>) -> Result<Publishing, Refused> {
-        let (kind, journey) = (ask.kind, self.begin(&ask));
-        match self.try_publish(ask).await {
-            Ok(mut publishing) => {
-                publishing.journey = admitted(journey, &publishing.seat, "first frame");
-                Ok(publishing)
+    pub fn publish<'a>(&'a self, ask: Ask<'a>) -> Decision<'a, Publishing> {
+        Box::pin(async move {
+            let (kind, journey) = (ask.kind, self.begin(&ask));
+            match self.try_publish(ask).await {
+                Ok(mut publishing) => {
+                    publishing.journey = admitted(journey, &publishing.seat, "first frame");
+                    Ok(publishing)
+                }
+                Err(refused) => Err(self.refuse(kind, journey, refused)),
             }
-            Err(refused) => Err(self.refuse(kind, journey, refused)),
-        }
+        })
     }
 
     /// Admits a player. May be dropped when the client leaves meanwhile.
     ///
     /// # Errors
     /// When it may not play.
-    pub async fn play(&self, ask: Ask<'_>) -> Result<Playing, Refused> {
-        let (kind, journey) = (ask.kind, self.begin(&ask));
-        match self.try_play(ask).await {
-            Ok(mut playing) => {
-                playing.journey = admitted(journey, &playing.seat, "first byte");
-                Ok(playing)
+    pub fn play<'a>(&'a self, ask: Ask<'a>) -> Decision<'a, Playing> {
+        Box::pin(async move {
+            let (kind, journey) = (ask.kind, self.begin(&ask));
+            match self.try_play(ask).await {
+                Ok(mut playing) => {
+                    playing.journey = admitted(journey, &playing.seat, "first byte");
+                    Ok(playing)
+                }
+                Err(refused) => Err(self.refuse(kind, journey, refused)),
             }
-            Err(refused) => Err(self.refuse(kind, journey, refused)),
-        }
+        })
     }
 
     /// Who was refused.
@@ -265,8 +273,9 @@ impl Gate {
         let mut publication =
             broadcast.publish().map_err(|hub::Busy| Refused::Busy(self.publisher(&broadcast)))?;
         // Who sends Opus by enhanced RTMP has players that take it; browsers send nothing else, and their players were not chosen for it.
-        let aac_bitrate = (ask.kind == Kind::RtcPublish).then_some(vhost.rtc.aac_bitrate);
-        publication.convert_with(sound::converter(vhost.rtc.opus_bitrate, aac_bitrate));
+        let speaks_rtmp = !ask.kind.is_rtc();
+        let (opus_bitrate, aac_bitrate) = (vhost.rtc.opus_bitrate, vhost.rtc.aac_bitrate);
+        publication.convert_with(sound::converter(sound::Wishes { opus_bitrate, aac_bitrate, speaks_rtmp }));
         let seat = self.seat(ask, &broadcast)?;
         let settings = self.book.follow(&vhost, || self.config());
         let stream = self.published(seat.client(), broadcast, settings.now());

@@ -5,7 +5,7 @@ use media::Track;
 use media::codec::Codec;
 use syom::{Channel, DecodeOptions};
 
-use super::{Pair, RATE};
+use super::{Pair, RATE, g711};
 
 /// A decoder of one track.
 pub(super) trait Decode: Send {
@@ -19,6 +19,7 @@ pub(super) fn decoder(track: &Track) -> Option<Box<dyn Decode>> {
         Codec::Aac(_) => Box::new(Aac::new(track.config.clone())?),
         Codec::Mp3(_) => Box::new(Mp3::new()),
         Codec::Opus(_) => Box::new(Opus::new()?),
+        Codec::G711 { mu_law } => Box::new(G711::new(*mu_law, &track.config)),
         _ => return None,
     })
 }
@@ -141,5 +142,31 @@ impl Decode for Opus {
         let n = self.decoder.decode_float(data, self.pcm.as_flattened_mut(), false).ok()?;
         out.extend_from_slice(&self.pcm[..n]);
         Some(RATE)
+    }
+}
+
+/// G.711, 8,000 samples per second.
+struct G711 {
+    table: &'static [f32; 256],
+    stereo: bool,
+}
+
+impl G711 {
+    /// `config` is the first byte of FLV's audio tags, if there is one; its last bit tells of two channels.
+    fn new(mu_law: bool, config: &[u8]) -> Self {
+        let table = if mu_law { &g711::MU_LAW } else { &g711::A_LAW };
+        Self { table, stereo: matches!(config, [flags] if flags & 1 == 1) }
+    }
+}
+
+impl Decode for G711 {
+    fn decode(&mut self, data: &[u8], out: &mut Vec<Pair>) -> Option<u32> {
+        let sample = |code: &u8| self.table[usize::from(*code)];
+        if self.stereo {
+            out.extend(data.as_chunks::<2>().0.iter().map(|[left, right]| [sample(left), sample(right)]));
+        } else {
+            out.extend(data.iter().map(|code| [sample(code); 2]));
+        }
+        (!data.is_empty()).then_some(g711::RATE)
     }
 }

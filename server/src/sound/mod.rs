@@ -1,16 +1,17 @@
-//! Sound from one codec to another: AAC and MP3 to Opus for browsers, Opus to AAC for everybody else. The hub asks for it once per stream; which
+//! Sound from one codec to another: AAC, MP3 and G.711 to Opus for browsers, Opus and G.711 to AAC for everybody else. The hub asks for it once per stream; which
 //! library does what is known to `decode` and `encode` only. Always 48 kHz stereo comes out.
 
 mod clock;
 mod decode;
 mod encode;
+mod g711;
 mod resample;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use hub::Convert;
+use hub::{Convert, Recipe};
 use media::codec::Codec;
 use media::{Dialect, Frame, Kind, Sound, Track, TrackId, Tracks};
 
@@ -25,20 +26,44 @@ const RATE: u32 = 48_000;
 /// One moment of sound: left and right, full scale at 1.
 type Pair = [f32; 2];
 
-/// The converter of a stream; bitrates in bit/s, taken into 8,000 to 320,000. Without one for AAC, Opus stays what it is.
-pub fn converter(opus_bitrate: u32, aac_bitrate: Option<u32>) -> hub::Converter {
+/// What is to become of a publisher's sound.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes {
+    /// Bit/s of Opus, taken into 8,000 to 320,000.
+    pub opus_bitrate: u32,
+    /// Bit/s of AAC, taken into the same.
+    pub aac_bitrate: u32,
+    /// The publisher speaks RTMP, so that its players of RTMP and FLV were chosen for what it sends.
+    pub speaks_rtmp: bool,
+}
+
+/// The converter of a stream.
+pub fn converter(wishes: Wishes) -> hub::Converter {
     let within = |rate: u32| rate.clamp(8_000, 320_000);
-    let (opus_bitrate, aac_bitrate) = (within(opus_bitrate), aac_bitrate.map(within));
-    Arc::new(move |sound, tracks| {
-        let source = tracks.audio()?;
-        let encoder: Box<dyn Encode> = match (sound, &source.codec) {
-            (Sound::Opus, Codec::Aac(_) | Codec::Mp3(_)) => Box::new(encode::Opus::new(opus_bitrate)?),
-            (Sound::Aac, Codec::Opus(_)) => Box::new(encode::Aac::new(aac_bitrate?)?),
-            _ => return None,
+    let Wishes { opus_bitrate, aac_bitrate, .. } = wishes;
+    Arc::new(Wishes { opus_bitrate: within(opus_bitrate), aac_bitrate: within(aac_bitrate), ..wishes })
+}
+
+impl Recipe for Wishes {
+    fn target(&self, sound: Sound, tracks: &Tracks) -> Sound {
+        let Some(source) = tracks.audio() else { return Sound::Any };
+        match (sound, &source.codec) {
+            (Sound::Opus, Codec::Aac(_) | Codec::Mp3(_) | Codec::G711 { .. }) => Sound::Opus,
+            (Sound::Aac, Codec::G711 { .. }) => Sound::Aac,
+            (Sound::Flv | Sound::Aac, Codec::Opus(_) | Codec::G711 { .. }) if !self.speaks_rtmp => Sound::Aac,
+            _ => Sound::Any,
+        }
+    }
+
+    fn convert(&self, target: Sound, tracks: &Tracks) -> Option<Box<dyn Convert>> {
+        let encoder: Box<dyn Encode> = match target {
+            Sound::Opus => Box::new(encode::Opus::new(self.opus_bitrate)?),
+            Sound::Aac => Box::new(encode::Aac::new(self.aac_bitrate)?),
+            Sound::Any | Sound::Flv => return None,
         };
-        let decoder = decode::decoder(source)?;
-        Some(Box::new(Conversion::new(decoder, encoder)) as Box<dyn Convert>)
-    })
+        let decoder = decode::decoder(tracks.audio()?)?;
+        Some(Box::new(Conversion::new(decoder, encoder)))
+    }
 }
 
 /// The sound of one stream on its way. Only the main audio track is converted; there are no others after it.

@@ -40,7 +40,9 @@ impl Stream {
 
     /// Converts all of it.
     fn to(&self, sound: Sound) -> Self {
-        let mut convert = converter(64_000, Some(96_000))(sound, &self.tracks()).unwrap();
+        let tracks = self.tracks();
+        let (recipe, target) = (recipe(false), recipe(false).target(sound, &tracks));
+        let mut convert = recipe.convert(target, &tracks).unwrap();
         let track = convert.tracks(&self.tracks()).audio().unwrap().clone();
         let mut frames = Vec::new();
         self.frames.iter().for_each(|frame| convert.frame(frame, &mut frames));
@@ -88,6 +90,10 @@ impl Stream {
             assert!((step - samples * 1_000_000 / 48_000).abs() <= 1, "a step of {step} µs");
         }
     }
+}
+
+fn recipe(speaks_rtmp: bool) -> hub::Converter {
+    converter(Wishes { opus_bitrate: 64_000, aac_bitrate: 96_000, speaks_rtmp })
 }
 
 fn tone(rate: u32) -> Vec<f32> {
@@ -144,6 +150,16 @@ fn layer_3(rate: u32, channels: u8) -> Stream {
     let frames = frames.iter().map(|frame| frame.data.to_vec()).collect();
     let config = mp3::Config { sample_rate: rate, channels, bitrate: None };
     Stream::new(Codec::Mp3(config), Bytes::new(), rate, samples, frames)
+}
+
+/// G.711 by ffmpeg, in pieces of 40 ms.
+fn g711(mu_law: bool, channels: usize) -> Stream {
+    let format = if mu_law { "mulaw" } else { "alaw" };
+    let raw = ffmpeg(g711::RATE, channels, &["-f", format]);
+    let frames = raw.chunks_exact(320 * channels).map(<[u8]>::to_vec).collect();
+    // As FLV spells it.
+    let config = Bytes::copy_from_slice(&[if mu_law { 0x82 } else { 0x72 } | (channels as u8 - 1)]);
+    Stream::new(Codec::G711 { mu_law }, config, g711::RATE, 320, frames)
 }
 
 fn opus(channels: opus::Channels, ms: usize) -> Stream {
@@ -221,23 +237,41 @@ fn opus_becomes_aac() {
 }
 
 #[test]
-fn what_need_not_be_converted_is_not() {
-    let convert = converter(48_000, Some(48_000));
-    let needs = |sound, codec: Codec, config: &'static [u8]| {
-        let config = Bytes::from_static(config);
+fn g711_becomes_what_is_needed() {
+    for (mu_law, channels) in [(true, 1), (false, 1), (true, 2)] {
+        let source = g711(mu_law, channels);
+        assert_like(&source, &source.to(Sound::Aac), 1024);
+        assert_like(&source, &source.to(Sound::Opus), 960);
+    }
+}
+
+#[test]
+fn each_form_gets_a_sound_that_its_players_know() {
+    let target = |sound, codec: Codec, speaks_rtmp| {
         let mut tracks = Tracks::default();
-        assert!(convert(sound, &tracks).is_none(), "there is no sound");
-        tracks.set(Track { id: TrackId::AUDIO, codec, config, dialect: Dialect::Standard });
-        convert(sound, &tracks).is_some()
+        assert_eq!(recipe(speaks_rtmp).target(sound, &tracks), Sound::Any, "there is no sound");
+        tracks.set(Track { id: TrackId::AUDIO, codec, config: Bytes::new(), dialect: Dialect::Standard });
+        recipe(speaks_rtmp).target(sound, &tracks)
     };
     let lc = || Codec::Aac(aac::Config::parse(&[0x12, 0x10]).unwrap());
     let opus = || Codec::Opus(head::Config::default());
-    assert!(needs(Sound::Opus, lc(), &[0x12, 0x10]) && needs(Sound::Aac, opus(), b""));
-    assert!(!needs(Sound::Aac, lc(), &[0x12, 0x10]) && !needs(Sound::Opus, opus(), b""));
-    for sound in [Sound::Any, Sound::Aac, Sound::Opus] {
-        assert!(!needs(sound, Codec::G711 { mu_law: true }, b""));
+    let g711 = || Codec::G711 { mu_law: true };
+    use Sound::{Aac, Any, Flv};
+    for (codec, of_rtmp, of_others) in [
+        (lc as fn() -> Codec, [Any, Any, Any, Sound::Opus], [Any, Any, Any, Sound::Opus]),
+        (opus, [Any, Any, Any, Any], [Any, Aac, Aac, Any]),
+        (g711, [Any, Any, Aac, Sound::Opus], [Any, Aac, Aac, Sound::Opus]),
+    ] {
+        let all = |speaks_rtmp| [Any, Flv, Aac, Sound::Opus].map(|sound| target(sound, codec(), speaks_rtmp));
+        assert_eq!((all(true), all(false)), (of_rtmp, of_others), "{}", codec().name());
     }
-    assert!(!needs(Sound::Opus, lc(), b""), "without a record there is nothing to decode it by");
+    let mut tracks = Tracks::default();
+    let without = Track { id: TrackId::AUDIO, codec: lc(), config: Bytes::new(), dialect: Dialect::Standard };
+    tracks.set(without);
+    assert!(
+        recipe(true).convert(Sound::Opus, &tracks).is_none(),
+        "without a record there is nothing to decode it by"
+    );
 }
 
 #[test]
@@ -248,7 +282,7 @@ fn pictures_pass_and_other_sound_does_not() {
         |id| tracks.set(Track { id, codec: Codec::Vp8, config: Bytes::new(), dialect: Dialect::Standard });
     let second = TrackId { kind: Kind::Audio, index: 1 };
     assert!(add(TrackId::VIDEO) && add(second));
-    let mut convert = converter(48_000, Some(48_000))(Sound::Aac, &tracks).unwrap();
+    let mut convert = recipe(false).convert(Sound::Aac, &tracks).unwrap();
     let after = convert.tracks(&tracks);
     assert_eq!((after.video(), after.find(second)), (tracks.video(), None));
     let frame = |track| Frame { track, ..source.frames[0].clone() };
@@ -291,18 +325,19 @@ proptest! {
     fn garbage_does_no_harm(
         frames in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..400), any::<i32>()), 0..12),
         record in prop::sample::select(vec![&b"\x12\x10"[..], b"\x2b\x92\x08\0", b"\xeb\x09\x88\0", b"\x12\x30"]),
-        kind in 0..3,
+        kind in 0..4,
     ) {
         let (codec, config, sound) = match kind {
             0 => (Codec::Aac(aac::Config::parse(record).unwrap_or_default()), record, Sound::Opus),
             1 => (Codec::Mp3(mp3::Config { sample_rate: 48_000, channels: 2, bitrate: None }), &b""[..], Sound::Opus),
-            _ => (Codec::Opus(head::Config::default()), &b""[..], Sound::Aac),
+            2 => (Codec::Opus(head::Config::default()), &b""[..], Sound::Aac),
+            _ => (Codec::G711 { mu_law: false }, &record[..1], Sound::Aac),
         };
         let mut tracks = Tracks::default();
         let config = Bytes::copy_from_slice(config);
         tracks.set(Track { id: TrackId::AUDIO, codec, config, dialect: Dialect::Standard });
         let mut out = Vec::new();
-        if let Some(mut convert) = converter(48_000, Some(48_000))(sound, &tracks) {
+        if let Some(mut convert) = recipe(false).convert(sound, &tracks) {
             for (data, pts) in frames {
                 let pts = Micros(pts.into());
                 let frame = Frame { track: TrackId::AUDIO, dts: pts, pts, key: true, data: data.into() };

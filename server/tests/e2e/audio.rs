@@ -5,11 +5,12 @@ use formats::flv::{FileHeader, TagKind};
 use rtmp::MediaKind;
 
 use crate::client::Client;
-use crate::harness::Server;
+use crate::harness::{Server, Setup};
 use crate::http::Flv;
 use crate::media::{Player, Seen, picture, picture_header, sound, sound_header};
 use crate::playback::plays_back;
-use crate::tools::{PICTURES, SOUND, clip, ffmpeg, usual_clip};
+use crate::players::publish_clip_for_ever;
+use crate::tools::{PICTURES, SOUND, clip, ffmpeg, ffprobe, run, usual_clip};
 
 /// Publishes and plays a clip of this sound alone; `tracks` is how the log names it.
 #[track_caller]
@@ -31,6 +32,24 @@ fn a_law() {
 #[test]
 fn mu_law() {
     alone("pcm_mulaw -ar 8000 -ac 1", "PCMU");
+}
+
+/// TS cannot carry it, so that players get AAC; those of FLV get what the publisher sends.
+#[test]
+fn a_law_in_mpeg_ts_is_aac() {
+    let ts = "vhost __defaultVhost__ { http_remux { enabled on; mount [vhost]/[app]/[stream].ts; } }";
+    let server = Server::with(Setup { vhosts: ts, ..Setup::default() });
+    let with = "-c:v libx264 -preset veryfast -g 25 -c:a pcm_alaw -ar 8000 -ac 1";
+    let clip = clip(ffmpeg(), &format!("{PICTURES} {SOUND} {with}"));
+    let _publisher = publish_clip_for_ever(&server, &clip, "a");
+    let sound = |url: &str| {
+        let entries = "stream=codec_name,sample_rate,channels";
+        let ask = ["-select_streams", "a", "-show_entries", entries, "-of", "csv=p=0", url];
+        run(ffprobe(), &ask)
+    };
+    let lines = sound(&format!("http://{}/live/a.ts", server.http));
+    assert!(lines.iter().any(|line| line == "aac,48000,2"), "{lines:?}");
+    assert_eq!(sound(&server.rtmp_url("a")), ["pcm_alaw,8000,1"]);
 }
 
 #[test]

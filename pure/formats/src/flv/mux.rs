@@ -81,9 +81,9 @@ impl Remux for Mux {
         out.extend(self.media(frame));
     }
 
-    /// FLV can carry Opus by enhanced RTMP, but ordinary players cannot play that.
+    /// FLV can carry Opus by enhanced RTMP, and G.711, but ordinary players cannot play that.
     fn sound(&self) -> Sound {
-        Sound::Aac
+        Sound::Flv
     }
 }
 

@@ -249,14 +249,14 @@ fn sources(vhost: &Vhost) -> Vec<Outgoing> {
     vec![outgoing("audio", ssrc, None), outgoing("video", ssrc + 1, again)]
 }
 
-/// The sound of a stream in the words of SDP; before it comes, what its publisher has agreed to. Whatever is neither Opus nor G.711 is made
-/// into Opus.
+/// The sound of a stream in the words of SDP; before it comes, what its publisher has agreed to. Where that is no WebRTC client, whatever is not
+/// Opus is made into Opus.
 fn played_audio(broadcast: &Broadcast, agreed: Option<String>) -> Vec<String> {
     let tracks = broadcast.tracks();
     let audio = tracks.audio().filter(|_| broadcast.is_live());
     let own = match audio.map(|track| &track.codec) {
-        Some(Codec::G711 { mu_law: true }) => Some("PCMU".to_owned()),
-        Some(Codec::G711 { mu_law: false }) => Some("PCMA".to_owned()),
+        Some(Codec::G711 { mu_law: true }) if agreed.is_some() => Some("PCMU".to_owned()),
+        Some(Codec::G711 { mu_law: false }) if agreed.is_some() => Some("PCMA".to_owned()),
         Some(_) => None,
         None => agreed,
     };
