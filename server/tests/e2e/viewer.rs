@@ -46,8 +46,7 @@ impl Viewer {
         let (segments, playlist) = (BTreeMap::new(), Playlist::default());
         let keys = HashMap::new();
         let address = address.to_owned();
-        let mut viewer =
-            Self { at: server.http, address: address.clone(), playlist, segments, got: 0, keys };
+        let mut viewer = Self { at: server.http, address: address.clone(), playlist, segments, got: 0, keys };
         let address = address.as_str();
         let there = || http::get(server.http, address).ok().filter(|reply| reply.status != 404);
         let text = viewer.read_playlist(until(address, PACED, there));
