@@ -241,12 +241,12 @@ impl Stream {
     fn start(&mut self) -> Order {
         let name = self.naming();
         let path = self.path(&self.name(&name, None));
-        let mut opened = self.open(&path);
+        let mut opened = self.place_for(&path);
         while let Err(e) = &opened
             && store::is_full(e)
             && self.make_room()
         {
-            opened = self.open(&path);
+            opened = self.place_for(&path);
         }
         if let Err(e) = &opened
             && self.gap
@@ -254,7 +254,7 @@ impl Stream {
         {
             warn!("hls: {e}; the segments of {} are kept in memory", self.key);
             self.storage = HlsStorage::Ram;
-            opened = self.open(&path);
+            opened = self.place_for(&path);
         }
         let (store, key, order) = match opened {
             Ok((open, key)) => (Ok(open), key, Order::Continue),
@@ -266,7 +266,7 @@ impl Stream {
     }
 
     /// Opens the place of a segment, and has a key and an initialisation vector for it if it needs them.
-    fn open(&mut self, path: &Path) -> io::Result<(Open, Option<Secret>)> {
+    fn place_for(&mut self, path: &Path) -> io::Result<(Open, Option<Secret>)> {
         let key = match self.needed_key()? {
             Some(key) => Some((key, keys::random()?)),
             None => None,
