@@ -67,7 +67,8 @@ impl Server {
         let (reloads, _) = Reloads::new();
         let metrics = crate::metrics::tests::sources(&gate, &roll, &identity);
         let samples = metrics.samples.clone();
-        let state = State { config, roll, gate, identity, samples, reloads, metrics };
+        let tasks = metrics.tasks.clone();
+        let state = State { config, roll, gate, identity, samples, reloads, metrics, tasks };
         Self { router: router(state.clone()), state }
     }
 
@@ -681,6 +682,7 @@ async fn methods_that_make_no_sense() {
         ("PUT", &*stream),
         ("DELETE", &*format!("{stream}/health")),
         ("POST", "events"),
+        ("DELETE", "tasks"),
         ("DELETE", "streams/"),
         ("PUT", "streams/"),
         ("POST", "clients/"),
