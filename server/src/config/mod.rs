@@ -560,11 +560,6 @@ impl Config {
                 format!("`stats {{ network {network} }}`: there are only {addresses} local addresses");
             problems.push(Problem::new(message).help("they are counted from 0"));
         }
-        for file in self.vhosts.iter().filter_map(|vhost| vhost.token.as_ref()?.public_key.as_ref()) {
-            if let Err(e) = std::fs::read(file) {
-                problems.push(Problem::new(format!("`token {{ public_key {} }}`: {e}", file.display())));
-            }
-        }
         if problems.is_empty() { Ok(()) } else { Err(Error::many(problems)) }
     }
 }

@@ -307,8 +307,8 @@ pub static TABLE: &[Directive] = table! {
     "vhost.limits.ip_connections", Int, "0", None, Live, Built, "publishers and players from one address; of IPv6, from one /64";
     "vhost.limits.ip_streams", Int, "0", None, Live, Built, "publishers from there";
     "vhost.limits.ip_players", Int, "0", None, Live, Built, "players from there";
-    "vhost.limits.bitrate", Int, "0", None, Live, Built, "kbit/s that a publisher may send; more ends it";
-    "vhost.limits.bitrate_grace", FloatS, "10", None, Live, Built, "after it has sent twice as much for so long, or less for longer";
+    "vhost.limits.bitrate", Int, "0", None, Push, Built, "kbit/s that a publisher may send; more ends it";
+    "vhost.limits.bitrate_grace", FloatS, "10", None, Push, Built, "after it has sent twice as much for so long, or less for longer";
 
     "vhost.token", Block, "", None, Live, Built, "tokens (JWT) that clients show (ours)";
     "vhost.token.enabled", On, "off", None, Live, Built, "ask for them";
