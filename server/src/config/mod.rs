@@ -9,6 +9,7 @@ pub mod auth;
 mod check;
 pub mod directives;
 mod environment;
+mod hls;
 pub mod legacy;
 pub mod lexer;
 mod load;
@@ -30,6 +31,7 @@ use ipnet::IpNet;
 pub use access::{Hooks, Limits, Most, Refer, Rule, Secret, Security, SignedUrl, Token};
 pub use auth::{Area, Auth, Credentials};
 pub use environment::Environment;
+pub use hls::{Hls, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};
 pub use report::{Error, Place, Problem};
@@ -484,67 +486,6 @@ pub struct HttpStatic {
     pub dir: PathBuf,
 }
 
-/// HLS of a vhost.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Hls {
-    /// Length of a segment.
-    pub fragment: Duration,
-    /// A segment is due at this multiple of its length.
-    pub target_ratio: f64,
-    /// It is cut without a keyframe at this multiple.
-    pub overflow_ratio: f64,
-    /// Length of the playlist.
-    pub window: Duration,
-    /// What to do when segments cannot be written.
-    pub on_error: HlsOnError,
-    /// Where segments are kept.
-    pub storage: HlsStorage,
-    /// Base folder.
-    pub path: PathBuf,
-    /// Playlist below it, with `[vhost]`, `[app]`, `[stream]`.
-    pub m3u8_file: String,
-    /// Segments below it, with these, `[seq]`, `[duration]`, `[timestamp]` and parts of the date.
-    pub ts_file: String,
-    /// Put before the address of each segment.
-    pub entry_prefix: String,
-    /// Segments have sound.
-    pub audio: bool,
-    /// Segments have pictures.
-    pub video: bool,
-    /// Delete segments that left the playlist.
-    pub cleanup: bool,
-    /// Delete everything when the publisher has been gone for this long; none never does.
-    pub dispose: Option<Duration>,
-    /// Cut at keyframes only.
-    pub wait_keyframe: bool,
-    /// `[timestamp]` counts fragments of the wall clock.
-    pub ts_floor: bool,
-    /// Audio times as they come, instead of counted from samples.
-    pub dts_directly: bool,
-    /// Parts of the date in UTC.
-    pub utc: bool,
-}
-
-/// What to do when HLS cannot be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HlsOnError {
-    /// Give up HLS for this publisher.
-    Ignore,
-    /// Leave the segment out and go on.
-    Continue,
-    /// Disconnect the publisher.
-    Disconnect,
-}
-
-/// Where segments are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HlsStorage {
-    /// In files.
-    Disk,
-    /// In memory.
-    Ram,
-}
-
 /// HDS of a vhost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hds {
@@ -554,19 +495,6 @@ pub struct Hds {
     pub window: Duration,
     /// Base folder.
     pub path: PathBuf,
-}
-
-/// HLS players of a vhost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HlsSessions {
-    /// Each player has a session.
-    pub ctx: bool,
-    /// Its id stands on the addresses of segments, too.
-    pub ts_ctx: bool,
-    /// The session's address in the master playlist is relative.
-    pub relative: bool,
-    /// A session without requests for this long is over.
-    pub timeout: Duration,
 }
 
 /// WebRTC of a vhost.
