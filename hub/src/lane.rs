@@ -21,6 +21,8 @@ pub(crate) struct Lane<U> {
     tail: Tail<U>,
     live: bool,
     generation: u32,
+    /// The number of the publisher's first unit.
+    turned: u64,
     followers: Slab<Follower>,
 }
 
@@ -31,7 +33,8 @@ struct Follower {
 
 impl<U: Unit> Lane<U> {
     pub(crate) fn new(rules: Rules, history: Micros, live: bool) -> Self {
-        Self { tail: Tail::new(rules, history), live, generation: live.into(), followers: Slab::new() }
+        let tail = Tail::new(rules, history);
+        Self { tail, live, generation: live.into(), turned: 0, followers: Slab::new() }
     }
 
     pub(crate) fn followers(&self) -> usize {
@@ -54,6 +57,7 @@ impl<U: Unit> Lane<U> {
         self.live = live;
         if live {
             self.generation = self.generation.wrapping_add(1);
+            self.turned = self.tail.head();
         } else {
             self.tail.forget();
             self.trim();
@@ -84,6 +88,8 @@ pub struct Pulled {
     pub live: bool,
     /// Counts publishers; a change means that another one took over.
     pub generation: u32,
+    /// So many of the units are of publishers before that one.
+    pub before: usize,
 }
 
 /// One core's view of a form: a cursor into the lane, and the one waker that is rung when there is more.
@@ -91,6 +97,8 @@ pub struct Subscription<U: Unit> {
     lane: Arc<Mutex<Lane<U>>>,
     slot: usize,
     seen: Option<(bool, u32)>,
+    /// The first pull brings everything since the subscription.
+    whole: bool,
     broadcast: Arc<Broadcast>,
 }
 
@@ -100,7 +108,15 @@ impl<U: Unit> Subscription<U> {
         let cursor = guard.tail.entry().0;
         let slot = guard.followers.insert(Follower { cursor, waker: None });
         drop(guard);
-        Self { lane, slot, seen: None, broadcast }
+        Self { lane, slot, seen: None, whole: false, broadcast }
+    }
+
+    /// The first pull is to begin where the subscription was made, also when there is a later place to start at: for who records, and not for
+    /// who watches.
+    #[must_use]
+    pub fn whole(mut self) -> Self {
+        self.whole = true;
+        self
     }
 
     /// The stream that this is of.
@@ -129,7 +145,7 @@ impl<U: Unit> Subscription<U> {
         units: &mut Vec<Stamped<U>>,
     ) -> Poll<Pulled> {
         let mut lane = self.lane.lock();
-        let Lane { tail, live, generation, followers } = &mut *lane;
+        let Lane { tail, live, generation, turned, followers } = &mut *lane;
         let follower = &mut followers[self.slot];
         let state = (*live, *generation);
         let waiting = tail.head() - follower.cursor.min(tail.head());
@@ -148,7 +164,7 @@ impl<U: Unit> Subscription<U> {
                 missed = entry - follower.cursor;
             }
             // Without a key unit to start with, what has come since the subscription is not to be passed over.
-            let kept = !tail.has_key() && follower.cursor >= tail.first();
+            let kept = (self.whole && !late || !tail.has_key()) && follower.cursor >= tail.first();
             follower.cursor = if kept { follower.cursor.min(entry) } else { entry };
             // Whatever was said before belongs to the moment where this core begins.
             let time = tail.get(follower.cursor).map_or(tail.now(), |unit| unit.time);
@@ -158,11 +174,12 @@ impl<U: Unit> Subscription<U> {
                 needed.iter().filter(|u| !comes(u.place)).cloned().map(|unit| Stamped { time, ..unit }),
             );
         }
+        let before = turned.saturating_sub(follower.cursor) as usize;
         units.extend(tail.since(follower.cursor).cloned());
         follower.cursor = tail.head();
         self.seen = Some(state);
         lane.trim();
-        Poll::Ready(Pulled { anew, missed, live: state.0, generation: state.1 })
+        Poll::Ready(Pulled { anew, missed, live: state.0, generation: state.1, before })
     }
 }
 

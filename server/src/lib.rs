@@ -12,6 +12,7 @@ mod control;
 mod daemon;
 mod events;
 mod file_watch;
+mod follow;
 mod form;
 mod gate;
 mod heartbeat;
@@ -32,7 +33,9 @@ mod services;
 mod session;
 mod sound;
 mod status;
+mod store;
 mod supervisor;
+mod task;
 mod trace;
 mod upgrade;
 
@@ -42,6 +45,7 @@ pub use command::{check, reload, upgrade};
 #[doc(hidden)]
 pub use protocol::http_live::fuzz as fuzz_http;
 pub use status::status;
+pub use task::become_task;
 
 /// Where the project lives, for those who ask the server about itself.
 const HOME: &str = "https://oxcast.dev";

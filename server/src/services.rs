@@ -17,6 +17,8 @@ use crate::protocol::{hls, http_live, rtmp, webrtc};
 use crate::reload::Reloads;
 use crate::room::Rooms;
 use crate::session::Roll;
+use crate::store::Store;
+use crate::task::Tasks;
 
 /// What outlives every configuration.
 #[derive(Clone)]
@@ -33,10 +35,14 @@ pub struct Lasting {
     pub hls: hls::Service,
     /// Where calls find each other.
     pub rooms: Rooms,
+    /// Object storage.
+    pub store: Store,
     /// How a reload is asked for.
     pub reloads: Reloads,
     /// What metrics are made of.
     pub metrics: Arc<metrics::Sources>,
+    /// Programs that the server starts.
+    pub tasks: Tasks,
 }
 
 /// What serves connections, by protocol.
@@ -77,7 +83,8 @@ impl Current {
 impl Services {
     /// What serves by this configuration; media of WebRTC goes by `media`.
     pub fn new(config: &Arc<Config>, lasting: &Lasting, media: Option<&MediaPort>) -> Self {
-        let Lasting { gate, roll, identity, samples, hls, rooms, reloads, metrics } = lasting;
+        let Lasting { gate, roll, identity, samples, hls, rooms, reloads, metrics, tasks, store: _ } =
+            lasting;
         let api = api::State {
             config: config.clone(),
             roll: roll.clone(),
@@ -86,6 +93,7 @@ impl Services {
             samples: samples.clone(),
             reloads: reloads.clone(),
             metrics: metrics.clone(),
+            tasks: tasks.clone(),
         };
         let files = Files::new(config, gate.clone());
         let signalling = media.map_or_else(Router::new, |media| {

@@ -1,7 +1,7 @@
 //! Metrics that SRS does not have. Whoever counts something new adds a function here; labels have values of a known number, streams by name
 //! excepted, which `streams_limit` bounds.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use media::Micros;
@@ -11,6 +11,7 @@ use super::Sources;
 use super::page::{Label, Page};
 use crate::gate::Snapshot;
 use crate::session::{Census, KindFigures, StreamFigures};
+use crate::task::Kind;
 
 pub(super) fn write(page: &mut Page, sources: &Sources, census: &Census) {
     clients(page, census);
@@ -19,9 +20,11 @@ pub(super) fn write(page: &mut Page, sources: &Sources, census: &Census) {
     door(page, sources);
     load(page, sources);
     hls(page, sources);
+    storage(page, sources);
     callbacks(page, sources);
     log(page, sources);
     traces(page, sources);
+    tasks(page, sources);
     process(page, sources);
 }
 
@@ -153,6 +156,25 @@ fn hls(page: &mut Page, sources: &Sources) {
 }
 
 /// Calls of web services, by event.
+fn storage(page: &mut Page, sources: &Sources) {
+    let storage = &sources.storage;
+    let mut rises = |name, help, figure: &AtomicU64| page.counter(name, help).value(figure.load(Relaxed));
+    rises("oxcast_storage_uploaded_total", "Files put into object storage.", &storage.uploaded);
+    rises("oxcast_storage_uploaded_bytes_total", "Bytes of these files.", &storage.bytes);
+    rises("oxcast_storage_deleted_total", "Objects deleted.", &storage.deleted);
+    rises("oxcast_storage_failures_total", "Requests to object storage that failed.", &storage.failures);
+    rises("oxcast_storage_lost_total", "Files that were given up.", &storage.lost);
+    rises(
+        "oxcast_storage_superseded_total",
+        "Files that were deleted, or replaced, before they could be put into object storage.",
+        &storage.superseded,
+    );
+    let mut stands = |name, help, figure: &AtomicU64| page.gauge(name, help).value(figure.load(Relaxed));
+    stands("oxcast_storage_spool_jobs", "Steps that wait for object storage.", &storage.spool_jobs);
+    stands("oxcast_storage_spool_bytes", "Bytes that wait in spools.", &storage.spool_bytes);
+    stands("oxcast_storage_down", "Object storages that do not answer.", &storage.down);
+}
+
 fn callbacks(page: &mut Page, sources: &Sources) {
     let figures: Vec<_> = sources.gate.figures().snapshot().collect();
     let mut each = |name, help, figure: fn(&Snapshot) -> u64, rises| {
@@ -192,6 +214,24 @@ fn traces(page: &mut Page, sources: &Sources) {
     page.counter("oxcast_trace_spans_sent_total", "Spans that the collector has taken.").value(tracer.sent());
     page.counter("oxcast_trace_spans_lost_total", "Spans that it has not taken, or that were too many.")
         .value(tracer.lost());
+}
+
+/// Programs that the server has started.
+fn tasks(page: &mut Page, sources: &Sources) {
+    let (tasks, reports) = (&sources.tasks, sources.tasks.reports());
+    let mut family = page.gauge("oxcast_tasks", "Programs that are kept running, by kind and state.");
+    for kind in Kind::ALL {
+        let all = reports.iter().filter(|report| report.kind == kind);
+        let running = all.clone().filter(|report| report.pid.is_some()).count();
+        family.sample(&[("kind", kind.name()), ("state", "running")], running);
+        family.sample(&[("kind", kind.name()), ("state", "waiting")], all.count() - running);
+    }
+    let mut family = page.counter("oxcast_task_starts_total", "Programs started, the first time and again.");
+    Kind::ALL.iter().for_each(|kind| family.sample(&[("kind", kind.name())], tasks.figures().starts(*kind)));
+    let mut family = page.counter("oxcast_task_failures_total", "Programs that ended with an error.");
+    Kind::ALL
+        .iter()
+        .for_each(|kind| family.sample(&[("kind", kind.name())], tasks.figures().failures(*kind)));
 }
 
 /// Under the names that all exporters have.
