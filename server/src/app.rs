@@ -20,6 +20,7 @@ use crate::config::{Config, Environment, Source, Tank};
 use crate::control::Control;
 use crate::daemon::{self, Starter};
 use crate::file_watch;
+use crate::forward::Forwarders;
 use crate::gate::Gate;
 use crate::heartbeat;
 use crate::log;
@@ -163,10 +164,12 @@ impl App {
         let traces = config.traces.clone().map(|settings| Tracer::start(settings, &identity));
         let (tracer, traces) = traces.unzip();
         let tracer = tracer.unwrap_or_default();
+        let forwarders = Forwarders::start(&config, tracer.clone()).map_err(|e| system(&e))?;
         let breaker = Arc::<Breaker>::default();
         let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller.clone(), identity.clone());
         let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone());
-        let gate = Arc::new(gate.with_watcher(hls.packager.clone()).with_watcher(http_live::FastCache));
+        let gate = gate.with_watcher(hls.packager.clone()).with_watcher(http_live::FastCache);
+        let gate = Arc::new(gate.with_watcher(forwarders.clone()));
         let service =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
         let (reloads, asks) = Reloads::new();
@@ -183,6 +186,7 @@ impl App {
             hls: hls.figures(),
             log: log.meter(),
             tracer: tracer.clone(),
+            forward: forwarders.figures(),
         });
         let lasting = Lasting {
             gate: gate.clone(),
@@ -191,6 +195,7 @@ impl App {
             samples,
             hls: hls.service(gate.clone()),
             rooms: Rooms::default(),
+            forwarders,
             reloads,
             metrics: metrics.clone(),
         };
@@ -357,8 +362,10 @@ impl App {
             quit = hurry;
         }
         cores.stop();
+        // Publishers are gone, and what they have sent last is on its way.
+        reloader.lasting.forwarders.stop();
         traces.into_iter().for_each(Traces::finish);
-        // Publishers are gone, their last segments are written.
+        // Their last segments are written.
         hls.stop();
         if let Quit::Graceful(_) = quit {
             service.block_on(watch.linger(&mut reloader));

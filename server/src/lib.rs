@@ -13,6 +13,7 @@ mod daemon;
 mod events;
 mod file_watch;
 mod form;
+mod forward;
 mod gate;
 mod heartbeat;
 mod http;

@@ -8,6 +8,7 @@ use axum::{Router, middleware};
 
 use crate::api;
 use crate::config::Config;
+use crate::forward::Forwarders;
 use crate::gate::Gate;
 use crate::http::{self, Files};
 use crate::media_port::MediaPort;
@@ -33,6 +34,8 @@ pub struct Lasting {
     pub hls: hls::Service,
     /// Where calls find each other.
     pub rooms: Rooms,
+    /// Copies for other servers.
+    pub forwarders: Forwarders,
     /// How a reload is asked for.
     pub reloads: Reloads,
     /// What metrics are made of.
@@ -77,7 +80,7 @@ impl Current {
 impl Services {
     /// What serves by this configuration; media of WebRTC goes by `media`.
     pub fn new(config: &Arc<Config>, lasting: &Lasting, media: Option<&MediaPort>) -> Self {
-        let Lasting { gate, roll, identity, samples, hls, rooms, reloads, metrics } = lasting;
+        let Lasting { gate, roll, identity, samples, hls, rooms, forwarders, reloads, metrics } = lasting;
         let api = api::State {
             config: config.clone(),
             roll: roll.clone(),
@@ -86,6 +89,7 @@ impl Services {
             samples: samples.clone(),
             reloads: reloads.clone(),
             metrics: metrics.clone(),
+            forwarders: forwarders.clone(),
         };
         let files = Files::new(config, gate.clone());
         let signalling = media.map_or_else(Router::new, |media| {

@@ -349,7 +349,6 @@ fn what_is_not_built_is_refused_by_name_when_asked_for() {
         ("ff_log_dir x;", "`ff_log_dir` is not built yet"),
         ("vhost a { cluster { mode remote; } }", "`mode` is not built yet"),
         ("vhost a { mode remote; }", "`mode` is not built yet"),
-        ("vhost a { forward b; }", "`forward` is not built yet"),
         ("vhost a { ingest x { enabled off; } ingest y { enabled on; } }", "`ingest` is not built yet"),
         ("vhost a { hls { enabled on; hls_keys on; } }", "`hls_keys` is not built yet"),
         ("stream_caster { enabled on; caster flv; }", "`stream_caster` is not built yet"),

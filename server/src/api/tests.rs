@@ -67,7 +67,8 @@ impl Server {
         let (reloads, _) = Reloads::new();
         let metrics = crate::metrics::tests::sources(&gate, &roll, &identity);
         let samples = metrics.samples.clone();
-        let state = State { config, roll, gate, identity, samples, reloads, metrics };
+        let forwarders = Forwarders::start(&config, Arc::default()).unwrap();
+        let state = State { config, roll, gate, identity, samples, reloads, metrics, forwarders };
         Self { router: router(state.clone()), state }
     }
 

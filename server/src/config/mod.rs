@@ -9,6 +9,7 @@ pub mod auth;
 mod check;
 pub mod directives;
 mod environment;
+mod forward;
 pub mod legacy;
 pub mod lexer;
 mod load;
@@ -28,6 +29,7 @@ use ipnet::IpNet;
 pub use access::{Hooks, Limits, Most, Refer, Rule, Secret, Security, SignedUrl, Token};
 pub use auth::{Area, Auth, Credentials};
 pub use environment::Environment;
+pub use forward::{Destination, Forward};
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};
 pub use report::{Error, Place, Problem};
@@ -369,6 +371,8 @@ pub struct Vhost {
     pub limits: Limits,
     /// Callbacks, if they are on.
     pub hooks: Option<Arc<Hooks>>,
+    /// Copies for other servers, if there are any.
+    pub forward: Option<Arc<Forward>>,
 }
 
 /// Players of a vhost.

@@ -25,6 +25,7 @@ pub fn sources(gate: &Arc<Gate>, roll: &Arc<Roll>, identity: &Arc<Identity>) -> 
         hls: Arc::default(),
         log: Log::for_tests().meter(),
         tracer: Arc::default(),
+        forward: Arc::default(),
     })
 }
 
