@@ -21,6 +21,8 @@ pub(crate) struct Lane<U> {
     tail: Tail<U>,
     live: bool,
     generation: u32,
+    /// The number of the publisher's first unit.
+    turned: u64,
     followers: Slab<Follower>,
 }
 
@@ -31,7 +33,8 @@ struct Follower {
 
 impl<U: Unit> Lane<U> {
     pub(crate) fn new(rules: Rules, history: Micros, live: bool) -> Self {
-        Self { tail: Tail::new(rules, history), live, generation: live.into(), followers: Slab::new() }
+        let tail = Tail::new(rules, history);
+        Self { tail, live, generation: live.into(), turned: 0, followers: Slab::new() }
     }
 
     pub(crate) fn followers(&self) -> usize {
@@ -54,6 +57,7 @@ impl<U: Unit> Lane<U> {
         self.live = live;
         if live {
             self.generation = self.generation.wrapping_add(1);
+            self.turned = self.tail.head();
         } else {
             self.tail.forget();
             self.trim();
@@ -84,6 +88,8 @@ pub struct Pulled {
     pub live: bool,
     /// Counts publishers; a change means that another one took over.
     pub generation: u32,
+    /// So many of the units are of publishers before that one.
+    pub before: usize,
 }
 
 /// One core's view of a form: a cursor into the lane, and the one waker that is rung when there is more.
@@ -129,7 +135,7 @@ impl<U: Unit> Subscription<U> {
         units: &mut Vec<Stamped<U>>,
     ) -> Poll<Pulled> {
         let mut lane = self.lane.lock();
-        let Lane { tail, live, generation, followers } = &mut *lane;
+        let Lane { tail, live, generation, turned, followers } = &mut *lane;
         let follower = &mut followers[self.slot];
         let state = (*live, *generation);
         let waiting = tail.head() - follower.cursor.min(tail.head());
@@ -158,11 +164,12 @@ impl<U: Unit> Subscription<U> {
                 needed.iter().filter(|u| !comes(u.place)).cloned().map(|unit| Stamped { time, ..unit }),
             );
         }
+        let before = turned.saturating_sub(follower.cursor) as usize;
         units.extend(tail.since(follower.cursor).cloned());
         follower.cursor = tail.head();
         self.seen = Some(state);
         lane.trim();
-        Poll::Ready(Pulled { anew, missed, live: state.0, generation: state.1 })
+        Poll::Ready(Pulled { anew, missed, live: state.0, generation: state.1, before })
     }
 }
 

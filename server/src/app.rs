@@ -20,6 +20,7 @@ use crate::config::{Config, Environment, Source, Tank};
 use crate::control::Control;
 use crate::daemon::{self, Starter};
 use crate::file_watch;
+use crate::follow::Followers;
 use crate::forward::Forwarders;
 use crate::gate::Gate;
 use crate::heartbeat;
@@ -99,7 +100,7 @@ struct App {
     service: tokio::runtime::Runtime,
     watch: Watch,
     gate: Arc<Gate>,
-    hls: hls::Packager,
+    followers: Followers,
     /// Who takes over gets it when he serves.
     pid: Option<PidFile>,
     control: Option<JoinHandle<()>>,
@@ -275,7 +276,7 @@ impl App {
             warn!("cannot watch {}: {e}", path.display());
         }
         let watch = Watch::new(signals, log, parent, asks);
-        let hls = hls.packager;
+        let followers = Followers::default().with(&hls.packager);
         Ok(Self {
             reloader,
             identity,
@@ -285,7 +286,7 @@ impl App {
             service,
             watch,
             gate,
-            hls,
+            followers,
             pid,
             control: None,
             traces,
@@ -328,7 +329,7 @@ impl App {
             service,
             mut watch,
             gate,
-            hls,
+            followers,
             mut pid,
             control,
             traces,
@@ -340,7 +341,7 @@ impl App {
             // In this order: nobody is accepted here any more, files are not ours any more, and only then somebody else's.
             cores.close();
             reloader.close();
-            hls.hand_over();
+            followers.hand_over();
             if let Some(control) = control {
                 control.abort();
                 let _ = service.block_on(control);
@@ -365,8 +366,8 @@ impl App {
         // Publishers are gone, and what they have sent last is on its way.
         reloader.lasting.forwarders.stop();
         traces.into_iter().for_each(Traces::finish);
-        // Their last segments are written.
-        hls.stop();
+        // It is written, too.
+        followers.stop();
         if let Quit::Graceful(_) = quit {
             service.block_on(watch.linger(&mut reloader));
         }

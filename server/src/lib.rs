@@ -12,6 +12,7 @@ mod control;
 mod daemon;
 mod events;
 mod file_watch;
+mod follow;
 mod form;
 mod forward;
 mod gate;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use formats::amf0::Value;
 use formats::flv::{FileHeader, Header, Tag, TagKind};
-use media::Micros;
+use media::codec::{Codec, h264};
+use media::{Dialect, Micros, Track, TrackId};
 use rtmp::{
     Client, ClientOptions, ConnectReply, Event, MediaKind, Role, Server, ServerIdentity, ServerOptions, Url,
 };
@@ -181,6 +182,27 @@ fn ts() {
         &[0x15, 3, 10, 0, 40, 0, 40, 1, 2, 3],
     ];
     run("ts", vec![script.concat()], formats::fuzz::ts);
+}
+
+#[test]
+fn mp4() {
+    let video = [1, 100, 0, 31, 0xff, 0xe1, 0, 4, 0x67, 100, 0, 31, 1, 0, 1, 0x68];
+    let codec = Codec::H264(h264::Config::parse(&video).unwrap());
+    let (id, config, dialect) = (TrackId::VIDEO, bytes::Bytes::copy_from_slice(&video), Dialect::Standard);
+    let track = formats::mp4::Description::of(&Track { id, codec, config, dialect }).unwrap();
+    let mut file = formats::mp4::recording(&[&track]).to_vec();
+    for n in 0..4 {
+        let sample =
+            |duration| formats::mp4::Sample { duration, size: 4, offset: n as i32 * 90, sync: n == 0 };
+        file.extend(formats::mp4::fragment(
+            n,
+            1,
+            u64::from(n) * 7200,
+            &[sample(3600), sample(3600 + n)],
+            [&[7; 8][..]],
+        ));
+    }
+    run("mp4", vec![file], formats::fuzz::mp4);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use media::codec::{Codec, aac, h264, h265, mp3, nalu};
 use media::{ByteReader, Dialect, Frame, Micros, Remux, Stamped, Track, TrackId, Tracks, Truncated};
 
-use crate::{es, flv, hls, ts};
+use crate::{es, flv, hls, mp4, ts};
 
 /// AMF0: what decodes must encode, and decode again to the same number of values.
 pub fn amf(data: &[u8]) {
@@ -132,6 +132,36 @@ pub fn hls(data: &[u8]) {
     assert_eq!(open, None);
 }
 
+/// MP4: a recording, or any row of boxes. What is read must be written and be as long.
+pub fn mp4(data: &[u8]) {
+    let (mut at, mut rest) = (0, data);
+    let mut boxes = Vec::new();
+    while let Some(header) = mp4::header(rest) {
+        let size = usize::try_from(header.size).unwrap_or(usize::MAX);
+        let Some((whole, behind)) = rest.split_at_checked(size).filter(|(whole, _)| !whole.is_empty()) else {
+            break;
+        };
+        boxes.push((at, header.kind, whole));
+        at += size as u64;
+        rest = behind;
+    }
+    let Some(mut movie) = mp4::Movie::read(data).ok() else { return };
+    for (at, kind, whole) in &boxes {
+        match kind {
+            b"moof" => drop(movie.add(*at, whole)),
+            _ => assert!(movie.add(*at, whole).is_err()),
+        }
+        if let Some(head) = data.get(..*at as usize)
+            && let Ok(sealed) = mp4::seal(head, data.len() as u64)
+        {
+            assert_eq!(sealed.len(), head.len());
+        }
+    }
+    assert!(movie.duration() >= Micros::ZERO);
+    let moov = movie.moov();
+    assert_eq!(mp4::header(&moov).map(|header| header.size), Some(moov.len() as u64));
+}
+
 enum Step {
     /// A track with its codec; without one, all tracks go.
     Track(TrackId, Option<Codec>),
@@ -192,9 +222,12 @@ fn frames(events: Vec<flv::Demuxed>) -> Vec<Frame> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use media::codec::{Codec, opus};
+    use media::{Dialect, Track, TrackId};
     use proptest::prelude::*;
 
-    use crate::flv;
+    use crate::{flv, mp4};
 
     /// The openings of all sorts of tags, for bytes at random to follow.
     fn opening() -> impl Strategy<Value = (flv::TagKind, Vec<u8>)> {
@@ -259,6 +292,17 @@ mod tests {
         })
     }
 
+    fn recording() -> Vec<u8> {
+        let codec = Codec::Opus(opus::Config::default());
+        let track = Track { id: TrackId::AUDIO, codec, config: Bytes::new(), dialect: Dialect::Standard };
+        let mut file = mp4::recording(&[&mp4::Description::of(&track).unwrap()]).to_vec();
+        for n in 0..3 {
+            let sample = mp4::Sample { duration: 960 + n, size: 4, offset: n as i32 - 1, sync: n > 0 };
+            file.extend(mp4::fragment(n, 2, n.into(), &[sample; 3], [&b"ring"[..]; 3]));
+        }
+        file
+    }
+
     proptest! {
         #[test]
         fn flv(tags in prop::collection::vec((opening(), any::<u32>(), prop::collection::vec(any::<u8>(), 0..24)), 0..40)) {
@@ -279,6 +323,14 @@ mod tests {
         #[test]
         fn hls(script in script()) {
             super::hls(&script);
+        }
+
+        #[test]
+        fn mp4(tail: Vec<u8>, damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8)) {
+            let mut file = recording();
+            damage.iter().for_each(|(at, byte)| file[at.index(recording().len())] = *byte);
+            file.extend(tail);
+            super::mp4(&file);
         }
 
         #[test]

@@ -11,6 +11,7 @@ pub mod flv;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod hls;
+pub mod mp4;
 pub mod ts;
 
 pub use timeline::Jitter;

@@ -13,6 +13,7 @@ mod signed;
 mod token;
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +104,9 @@ pub struct Gate {
     figures: Arc<Figures>,
     breaker: Arc<Breaker>,
 }
+
+/// A decision of the gate. It is boxed: what is kept while services are asked is large, and a connection is to be no larger for it afterwards.
+pub type Decision<'a, T> = Pin<Box<dyn Future<Output = Result<T, Refused>> + Send + 'a>>;
 
 /// What an admitted client holds besides its stream. The services are told of its end first.
 struct Admission {
@@ -247,30 +251,34 @@ impl Gate {
     ///
     /// # Errors
     /// When it may not publish.
-    pub async fn publish(&self, ask: Ask<'_>) -> Result<Publishing, Refused> {
-        let (kind, journey) = (ask.kind, self.begin(&ask));
-        match self.try_publish(ask).await {
-            Ok(mut publishing) => {
-                publishing.journey = admitted(journey, &publishing.seat, "first frame");
-                Ok(publishing)
+    pub fn publish<'a>(&'a self, ask: Ask<'a>) -> Decision<'a, Publishing> {
+        Box::pin(async move {
+            let (kind, journey) = (ask.kind, self.begin(&ask));
+            match self.try_publish(ask).await {
+                Ok(mut publishing) => {
+                    publishing.journey = admitted(journey, &publishing.seat, "first frame");
+                    Ok(publishing)
+                }
+                Err(refused) => Err(self.refuse(kind, journey, refused)),
             }
-            Err(refused) => Err(self.refuse(kind, journey, refused)),
-        }
+        })
     }
 
     /// Admits a player. May be dropped when the client leaves meanwhile.
     ///
     /// # Errors
     /// When it may not play.
-    pub async fn play(&self, ask: Ask<'_>) -> Result<Playing, Refused> {
-        let (kind, journey) = (ask.kind, self.begin(&ask));
-        match self.try_play(ask).await {
-            Ok(mut playing) => {
-                playing.journey = admitted(journey, &playing.seat, "first byte");
-                Ok(playing)
+    pub fn play<'a>(&'a self, ask: Ask<'a>) -> Decision<'a, Playing> {
+        Box::pin(async move {
+            let (kind, journey) = (ask.kind, self.begin(&ask));
+            match self.try_play(ask).await {
+                Ok(mut playing) => {
+                    playing.journey = admitted(journey, &playing.seat, "first byte");
+                    Ok(playing)
+                }
+                Err(refused) => Err(self.refuse(kind, journey, refused)),
             }
-            Err(refused) => Err(self.refuse(kind, journey, refused)),
-        }
+        })
     }
 
     /// Who was refused.

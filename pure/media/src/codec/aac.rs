@@ -18,6 +18,8 @@ pub struct Config {
     pub sbr: bool,
     /// Parametric stereo is announced (HE-AAC v2).
     pub ps: bool,
+    /// Frames of 960 samples instead of 1024.
+    pub short_frames: bool,
 }
 
 impl Config {
@@ -54,7 +56,7 @@ impl Config {
             _ => 0,
         };
         if matches!(config.object_type, 1..=4 | 6 | 7 | 17 | 19..=23) {
-            r.skip(1)?; // frameLengthFlag
+            config.short_frames = r.bit()?;
             if r.bit()? {
                 r.skip(14)?; // coreCoderDelay
             }
@@ -80,6 +82,11 @@ impl Config {
             self.ps = r.bits(11)? == 0x548 && r.bit()?;
         }
         Ok(())
+    }
+
+    /// Samples in a frame, at the rate of the core coder.
+    pub fn samples_per_frame(&self) -> u32 {
+        if self.short_frames { 960 } else { 1024 }
     }
 
     /// The profile as the API names it (SRS's table).

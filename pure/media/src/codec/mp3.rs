@@ -57,6 +57,16 @@ impl Config {
         let channels = if d >> 6 == 3 { 1 } else { 2 };
         Ok(Self { sample_rate: base / half, channels, bitrate })
     }
+
+    /// MPEG-1, and not MPEG-2 or 2.5, which have the lower rates.
+    pub fn is_mpeg1(&self) -> bool {
+        self.sample_rate >= 32_000
+    }
+
+    /// Samples in a frame.
+    pub fn samples_per_frame(&self) -> u32 {
+        if self.is_mpeg1() { 1152 } else { 576 }
+    }
 }
 
 #[cfg(test)]

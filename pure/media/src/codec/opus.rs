@@ -52,6 +52,23 @@ impl Config {
     }
 }
 
+/// How long a packet sounds, in samples at 48 kHz, from its first two bytes (RFC 6716 §3.1); `None` for an empty packet.
+pub fn samples(packet: &[u8]) -> Option<u32> {
+    let toc = *packet.first()?;
+    let config = toc >> 3;
+    let frame = match config {
+        0..12 => [480, 960, 1920, 2880].get(usize::from(config & 3)),
+        12..16 => [480, 960].get(usize::from(config & 1)),
+        _ => [120, 240, 480, 960].get(usize::from(config & 3)),
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => u32::from(packet.get(1)? & 0x3f),
+    };
+    frame.map(|samples| samples * frames)
+}
+
 fn signature(head: &[u8]) -> u32 {
     head.first_chunk().map_or(0, |four| u32::from_be_bytes(*four))
 }
@@ -59,6 +76,21 @@ fn signature(head: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packets_tell_how_long_they_sound() {
+        for (packet, want) in [
+            (&[0xfc, 0][..], Some(960)),
+            (&[0xe0], Some(120)),
+            (&[0x18 | 1], Some(2 * 2880)),
+            (&[0x60 | 2], Some(2 * 480)),
+            (&[0xfb, 0x83], Some(3 * 960)),
+            (&[0xfb], None),
+            (&[], None),
+        ] {
+            assert_eq!(samples(packet), want, "{packet:x?}");
+        }
+    }
 
     #[test]
     fn reads_a_head() {

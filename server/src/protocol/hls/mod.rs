@@ -20,6 +20,7 @@ pub use figures::Figures;
 pub use packager::Packager;
 pub use serve::before_files;
 
+use packager::Packaging;
 use sessions::Sessions;
 use shelf::Shelf;
 
@@ -49,7 +50,7 @@ impl Workshop {
     /// Starts the packager.
     pub fn open() -> io::Result<Self> {
         let shelf = Arc::<Shelf>::default();
-        Ok(Self { packager: Packager::start(shelf.clone())?, shelf })
+        Ok(Self { packager: Packager::start(Packaging { shelf: shelf.clone() })?, shelf })
     }
 
     /// What is counted here.

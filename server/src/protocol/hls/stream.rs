@@ -136,6 +136,21 @@ impl Stream {
         })
     }
 
+    /// Its name.
+    pub(super) fn key(&self) -> &StreamKey {
+        &self.key
+    }
+
+    /// What it goes by.
+    pub(super) fn hls(&self) -> &Hls {
+        &self.hls
+    }
+
+    /// Where its segments are put.
+    pub(super) fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
     /// Goes on as `now`, which has other settings and no segments yet. What can be found under the same names stays listed.
     pub(super) fn turn(mut self, now: Self) -> Self {
         let is_same_place = |a: &Hls, b: &Hls| {
