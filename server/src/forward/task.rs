@@ -25,9 +25,6 @@ use crate::trace::Tracer;
 const PAUSE: Duration = Duration::from_secs(3);
 const LONGEST_PAUSE: Duration = Duration::from_secs(12);
 
-/// A connection that lasted so long was a good one.
-const GOOD: Duration = Duration::from_secs(10);
-
 /// What waits when the publisher has left may take so long to be sent.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -94,7 +91,7 @@ pub(super) async fn run(job: Job, subscription: Subscription<Tag>) {
     let mut queue = Queue::new(job.limit());
     let (mut over, mut pause) = (job.over.clone(), PAUSE);
     loop {
-        let start = Instant::now();
+        let taken = job.standing.connections();
         let ended = tokio::select! {
             biased;
             () = told(&mut over) => Ended::Unwanted,
@@ -111,7 +108,7 @@ pub(super) async fn run(job: Job, subscription: Subscription<Tag>) {
             }
             Ended::Broken(reason) => reason,
         };
-        if start.elapsed() >= GOOD {
+        if job.standing.connections() > taken {
             pause = PAUSE;
         }
         warn!("forward to {shown}: {reason}; again in {pause:?}");

@@ -106,6 +106,7 @@ impl Taker {
             };
             let now = Micros(self.start.elapsed().as_micros() as i64);
             self.server.receive(now, &buffer[..n]).unwrap_or_else(|e| panic!("the forwarder errs: {e}"));
+            self.flush();
         }
     }
 
