@@ -22,7 +22,7 @@ use crate::daemon::{self, Starter};
 use crate::file_watch;
 use crate::follow::Followers;
 use crate::forward::Forwarders;
-use crate::gate::Gate;
+use crate::gate::{Gate, Passes};
 use crate::heartbeat;
 use crate::log;
 use crate::media_port::MediaPort;
@@ -40,6 +40,7 @@ use crate::room::Rooms;
 use crate::services::{Current, Lasting, Services};
 use crate::session::{Cid, Kind, Roll, Session, tell_status};
 use crate::supervisor::Supervisor;
+use crate::task::Tasks;
 use crate::trace::Tracer;
 use crate::upgrade::{Heritage, Origin, Predecessor};
 
@@ -167,10 +168,16 @@ impl App {
         let tracer = tracer.unwrap_or_default();
         let forwarders = Forwarders::start(&config, tracer.clone()).map_err(|e| system(&e))?;
         let breaker = Arc::<Breaker>::default();
+        let passes = Arc::<Passes>::default();
+        let tasks = Tasks::start(config.clone(), passes.clone()).map_err(|e| system(&e))?;
         let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller.clone(), identity.clone());
-        let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone());
-        let gate = gate.with_watcher(hls.packager.clone()).with_watcher(http_live::FastCache);
-        let gate = Arc::new(gate.with_watcher(forwarders.clone()));
+        let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone()).with_passes(passes);
+        let gate = Arc::new(
+            gate.with_watcher(hls.packager.clone())
+                .with_watcher(http_live::FastCache)
+                .with_watcher(tasks.clone())
+                .with_watcher(forwarders.clone()),
+        );
         let service =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
         let (reloads, asks) = Reloads::new();
@@ -188,6 +195,7 @@ impl App {
             log: log.meter(),
             tracer: tracer.clone(),
             forward: forwarders.figures(),
+            tasks: tasks.clone(),
         });
         let lasting = Lasting {
             gate: gate.clone(),
@@ -199,6 +207,7 @@ impl App {
             forwarders,
             reloads,
             metrics: metrics.clone(),
+            tasks,
         };
         service.spawn(api::run_samplers(gate.clone(), roll.clone(), lasting.samples.clone()));
         let rules = gate.clone();
@@ -307,6 +316,8 @@ impl App {
             info!("this process has taken over");
         }
         self.reloader.supervisor.tell_ready();
+        // Inputs are published here from now on, and nowhere else.
+        self.reloader.lasting.tasks.turn(&self.reloader.config);
         match self.service.block_on(async { Control::open(&config.pid) }) {
             Ok(control) => {
                 let reloads = self.reloader.lasting.reloads.clone();
@@ -337,6 +348,7 @@ impl App {
         let mut quit = service.block_on(watch.quit(&mut reloader));
         info!("{quit}, up for {:.0?}", identity.start.elapsed());
         reloader.stopping = true;
+        let tasks = reloader.lasting.tasks.clone();
         if let Some(successor) = watch.successor.take() {
             // In this order: nobody is accepted here any more, files are not ours any more, and only then somebody else's.
             cores.close();
@@ -356,16 +368,22 @@ impl App {
         } else {
             reloader.supervisor.tell_stopping();
         }
+        if let Quit::Graceful(_) = quit {
+            tasks.drain();
+        }
         if let Quit::Graceful(_) = quit
             && let Some(hurry) = service.block_on(watch.drain(&mut reloader, &cores, &door, &roll))
         {
             info!("{hurry}, connections cut: {}", door.inside());
             quit = hurry;
         }
+        // They would take the end of their connections for a reason to complain.
+        tasks.close();
         cores.stop();
         // Publishers are gone, and what they have sent last is on its way.
         reloader.lasting.forwarders.stop();
         traces.into_iter().for_each(Traces::finish);
+        tasks.stop();
         // It is written, too.
         followers.stop();
         if let Quit::Graceful(_) = quit {
@@ -386,7 +404,10 @@ fn make_folders(account: &Account, config: &Config) -> std::io::Result<()> {
     let hls = config.vhosts.iter().filter_map(|vhost| vhost.hls.as_ref()).map(|hls| hls.path.as_path());
     let log = (config.log.tank == Tank::File).then_some(&*config.log.file);
     let files = [Some(&*config.pid), log].into_iter().flatten();
-    let mut folders = files.filter_map(Path::parent).chain(hls);
+    let starts =
+        config.vhosts.iter().any(|v| v.exec.is_some() || !v.ingests.is_empty() || !v.transcodes.is_empty());
+    let tasks = config.task_log.dir.as_deref().filter(|_| starts);
+    let mut folders = files.filter_map(Path::parent).chain(hls).chain(tasks);
     folders.try_for_each(|folder| account.make_folder(folder))
 }
 

@@ -249,6 +249,7 @@ impl Reloader {
         self.log.turn(log);
         self.door.set_limit(config.max_connections as usize);
         self.lasting.forwarders.turn(&config);
+        self.lasting.tasks.turn(&config);
         self.lasting.gate.turn(config.clone());
         self.current.set(Services::new(&config, &self.lasting, self.media.as_ref()));
         config.warnings.iter().for_each(|warning| warn!("config: {}", warning.summary()));

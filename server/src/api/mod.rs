@@ -15,6 +15,7 @@ mod machine;
 mod openapi;
 mod raw;
 mod samples;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ use crate::metrics;
 use crate::process::Identity;
 use crate::reload::Reloads;
 use crate::session::Roll;
+use crate::task::Tasks;
 
 use call::Call;
 pub use call::text;
@@ -60,6 +62,8 @@ pub struct State {
     pub metrics: Arc<metrics::Sources>,
     /// Copies for other servers.
     pub forwarders: Forwarders,
+    /// Programs that the server starts.
+    pub tasks: Tasks,
 }
 
 /// The API on a port of its own. Paths that it does not know are answered by the index above them, with code 0.
@@ -92,6 +96,7 @@ fn routes() -> Router<State> {
         .route("/api/v1/clusters", any(clusters::clusters))
         .route("/api/v1/events", any(events::events))
         .route("/api/v1/forwards", any(forwards::forwards))
+        .route("/api/v1/tasks", any(tasks::tasks))
         .route(openapi::PATH, any(openapi::openapi))
         .route("/api/v1/tests/requests", any(echo::requests))
         .route("/api/v1/tests/errors", any(echo::errors))

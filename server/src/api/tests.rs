@@ -67,8 +67,9 @@ impl Server {
         let (reloads, _) = Reloads::new();
         let metrics = crate::metrics::tests::sources(&gate, &roll, &identity);
         let samples = metrics.samples.clone();
+        let tasks = metrics.tasks.clone();
         let forwarders = Forwarders::start(&config, Arc::default()).unwrap();
-        let state = State { config, roll, gate, identity, samples, reloads, metrics, forwarders };
+        let state = State { config, roll, gate, identity, samples, reloads, metrics, tasks, forwarders };
         Self { router: router(state.clone()), state }
     }
 
@@ -682,6 +683,7 @@ async fn methods_that_make_no_sense() {
         ("PUT", &*stream),
         ("DELETE", &*format!("{stream}/health")),
         ("POST", "events"),
+        ("DELETE", "tasks"),
         ("DELETE", "streams/"),
         ("PUT", "streams/"),
         ("POST", "clients/"),

@@ -6,6 +6,7 @@ mod auth;
 mod forward;
 mod observe;
 mod rtc;
+mod task;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -204,6 +205,7 @@ impl<'a> Reader<'a> {
             heartbeat: self.heartbeat(top.inner("heartbeat")),
             exporter: self.exporter(top.inner("exporter")),
             stats: self.stats(top.inner("stats")),
+            task_log: self.task_log(top),
             vhosts,
             warnings: Vec::new(),
             written: Written::of(nodes, self.env),
@@ -447,6 +449,9 @@ impl<'a> Reader<'a> {
             limits: self.limits(block.inner("limits")),
             hooks: self.hooks(block.inner("http_hooks"), block.inner("hls")).map(Arc::new),
             forward: self.forward(block.inner("forward"), block.inner("publish")).map(Arc::new),
+            ingests: self.ingests(block),
+            transcodes: self.transcodes(block),
+            exec: self.exec(block.inner("exec")),
         }
     }
 

@@ -15,6 +15,7 @@ pub mod lexer;
 mod load;
 mod observe;
 mod report;
+pub mod task;
 pub mod tree;
 mod value;
 mod written;
@@ -83,6 +84,8 @@ pub struct Config {
     pub exporter: Option<Exporter>,
     /// Figures of the machine.
     pub stats: Stats,
+    /// What started programs print.
+    pub task_log: task::TaskLog,
     /// Vhosts in file order, each name once; see [`Config::vhost`].
     pub vhosts: Vec<Arc<Vhost>>,
     /// What was tolerated, to be logged at start.
@@ -373,6 +376,12 @@ pub struct Vhost {
     pub hooks: Option<Arc<Hooks>>,
     /// Copies for other servers, if there are any.
     pub forward: Option<Arc<Forward>>,
+    /// Inputs that are pulled.
+    pub ingests: Vec<task::Ingest>,
+    /// Streams that are transcoded.
+    pub transcodes: Vec<task::Transcode>,
+    /// Commands per stream, if they are on.
+    pub exec: Option<task::Exec>,
 }
 
 /// Players of a vhost.

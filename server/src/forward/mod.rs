@@ -146,7 +146,7 @@ async fn work(mut jobs: mpsc::Receiver<(Job, Subscription<Tag>)>, mut stopped: w
             if let Some(before) = before {
                 let _ = timeout(TURN, before).await;
             }
-            task::run(job, subscription).await;
+            Box::pin(task::run(job, subscription)).await;
         };
         running.insert(place, tokio::task::spawn_local(work.instrument(span)));
     }
@@ -204,7 +204,7 @@ impl Forwarders {
         let mut targets: Vec<Target> = Vec::new();
         for destination in wanted {
             let tls_ca = forward.tls_ca.clone();
-            let target = Target { tls_ca, ..Target::of(destination, key, &stream.request) };
+            let target = Target { tls_ca, ..Target::of(destination, key, &stream.client.request) };
             if !targets.contains(&target) {
                 targets.push(target);
             }

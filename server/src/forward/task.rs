@@ -151,7 +151,7 @@ impl Job {
         if let Some(span) = &mut span {
             span.note("oxcast.destination", &self.target.shown);
         }
-        let ended = self.connect(source, queue).await;
+        let ended = Box::pin(self.connect(source, queue)).await;
         if let Some(span) = span {
             match &ended {
                 Ended::Broken(reason) => span.fail(reason),
@@ -182,7 +182,7 @@ impl Job {
             }
         };
         match connected {
-            Ok(Some((link, _known))) => self.send(link, source, queue).await,
+            Ok(Some((link, _known))) => Box::pin(self.send(link, source, queue)).await,
             Ok(None) => Ended::Circle,
             Err(_) if source.left => Ended::Published,
             Err(reason) => Ended::Broken(reason),

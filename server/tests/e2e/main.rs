@@ -54,6 +54,7 @@ mod schema;
 mod semantics;
 mod slow;
 mod tape;
+mod tasks;
 mod tools;
 mod traces;
 mod ts;

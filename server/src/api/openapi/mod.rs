@@ -59,6 +59,10 @@ fn description() -> Value {
     let paged = [count("start", 0), count("count", 10)];
     let forwards = strict(operation("Copies of streams for other servers", &paged, forwards));
     paths.insert("/api/v1/forwards".into(), json!({ "get": forwards }));
+    let tasks = shapes::success("tasks", json!({ "type": "array", "items": shapes::task() }));
+    let tasks =
+        operation("Programs that the server keeps running", &[count("start", 0), count("count", 10)], tasks);
+    paths.insert("/api/v1/tasks".into(), json!({ "get": strict(tasks) }));
     let own = json!({ "type": "object" });
     paths.insert(PATH.into(), json!({ "get": strict(operation("This description", &[], own)) }));
     paths.insert("/metrics".into(), json!({ "get": metrics() }));
