@@ -158,6 +158,7 @@ impl App {
 
         let files = limits::raise_open_files(u64::from(config.max_connections) * 2 + 1024);
         config.check_machine(files, limits::local_addresses()).map_err(|e| system(&e))?;
+        Gate::check(&config).map_err(|e| system(&e))?;
 
         let config = Arc::new(config);
         let roll = Arc::new(Roll::default());

@@ -10,7 +10,6 @@ const DASH: Status = NotBuilt("DASH output");
 const DVR: Status = NotBuilt("recording");
 const HDS: Status = NotBuilt("HDS output");
 const HLS_FMP4: Status = NotBuilt("HLS with fragmented MP4");
-const HLS_KEYS: Status = NotBuilt("encrypted HLS");
 const HLS_RECOVER: Status = NotBuilt("continuing an HLS playlist after a restart");
 const MERGED: Status = NotBuilt(
     "start codes in RTP packets, which no standard knows: NAL units are aggregated as RFC 6184 says",
@@ -308,8 +307,8 @@ pub static TABLE: &[Directive] = table! {
     "vhost.limits.ip_connections", Int, "0", None, Live, Built, "publishers and players from one address; of IPv6, from one /64";
     "vhost.limits.ip_streams", Int, "0", None, Live, Built, "publishers from there";
     "vhost.limits.ip_players", Int, "0", None, Live, Built, "players from there";
-    "vhost.limits.bitrate", Int, "0", None, Live, Built, "kbit/s that a publisher may send; more ends it";
-    "vhost.limits.bitrate_grace", FloatS, "10", None, Live, Built, "after it has sent twice as much for so long, or less for longer";
+    "vhost.limits.bitrate", Int, "0", None, Push, Built, "kbit/s that a publisher may send; more ends it";
+    "vhost.limits.bitrate_grace", FloatS, "10", None, Push, Built, "after it has sent twice as much for so long, or less for longer";
 
     "vhost.token", Block, "", None, Live, Built, "tokens (JWT) that clients show (ours)";
     "vhost.token.enabled", On, "off", None, Live, Built, "ask for them";
@@ -404,11 +403,11 @@ pub static TABLE: &[Directive] = table! {
     "vhost.hls.hls_nb_notify", Int, "64", Variable, Live, Built, "bytes read of the answer to on_hls_notify";
     "vhost.hls.hls_ctx", NotOff, "on", Variable, Live, Built, "give each player a session id";
     "vhost.hls.hls_ts_ctx", NotOff, "on", Variable, Live, Built, "put it on segment addresses too";
-    "vhost.hls.hls_keys", NotOff, "off", Variable, Push, HLS_KEYS, "encrypt with AES-128";
-    "vhost.hls.hls_fragments_per_key", Int, "5", Variable, Push, HLS_KEYS, "segments per key";
-    "vhost.hls.hls_key_file", Path, "[app]/[stream]-[seq].key", Variable, Push, HLS_KEYS, "key file";
-    "vhost.hls.hls_key_file_path", Path, "", Variable, Push, HLS_KEYS, "where keys are written, else `hls_path`", like "./objs/nginx/html";
-    "vhost.hls.hls_key_url", Text, "", Variable, Push, HLS_KEYS, "address of the keys, else `hls_path`", like "https://localhost:8080";
+    "vhost.hls.hls_keys", NotOff, "off", Variable, Push, Built, "encrypt with AES-128";
+    "vhost.hls.hls_fragments_per_key", Int, "5", Variable, Push, Built, "segments per key";
+    "vhost.hls.hls_key_file", Path, "[app]/[stream]-[seq].key", Variable, Push, Built, "key file";
+    "vhost.hls.hls_key_file_path", Path, "", Variable, Push, Built, "where keys are written, else `hls_path`", like "./objs/nginx/html";
+    "vhost.hls.hls_key_url", Text, "", Variable, Push, Built, "put before each key's address, in front of its query if it has one", like "https://localhost:8080";
     "vhost.hls.hls_dts_directly", NotOff, "on", Variable, Push, Built, "take audio times from RTMP as they are";
     "vhost.hls.hls_storage", Text, "disk", None, Push, Built, "where segments are kept: `disk`, or `ram`, which writes no file (SRS no longer has it)";
     "vhost.hls.hls_mount", Any, "", None, No, NoEffect, "relic of HLS in memory", like "[vhost]/[app]/[stream].m3u8";
