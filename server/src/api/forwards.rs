@@ -11,7 +11,7 @@ use crate::forward::{Standing, State as At};
 
 pub(super) async fn forwards(Extract(state): Extract<State>, call: Call) -> Response {
     if call.method != Method::GET {
-        return Call::refuse_method();
+        return Call::refuse_method("GET");
     }
     let all = state.forwarders.all();
     call.reply(&state.success("forwards", call.page(&all).map(|one| forward(one)).collect()))
