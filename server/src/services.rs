@@ -18,6 +18,7 @@ use crate::protocol::{hls, http_live, rtmp, webrtc};
 use crate::reload::Reloads;
 use crate::room::Rooms;
 use crate::session::Roll;
+use crate::store::Store;
 use crate::task::Tasks;
 
 /// What outlives every configuration.
@@ -37,6 +38,8 @@ pub struct Lasting {
     pub rooms: Rooms,
     /// Copies for other servers.
     pub forwarders: Forwarders,
+    /// Object storage.
+    pub store: Store,
     /// How a reload is asked for.
     pub reloads: Reloads,
     /// What metrics are made of.
@@ -83,8 +86,19 @@ impl Current {
 impl Services {
     /// What serves by this configuration; media of WebRTC goes by `media`.
     pub fn new(config: &Arc<Config>, lasting: &Lasting, media: Option<&MediaPort>) -> Self {
-        let Lasting { gate, roll, identity, samples, hls, rooms, forwarders, reloads, metrics, tasks } =
-            lasting;
+        let Lasting {
+            gate,
+            roll,
+            identity,
+            samples,
+            hls,
+            rooms,
+            forwarders,
+            reloads,
+            metrics,
+            tasks,
+            store: _,
+        } = lasting;
         let api = api::State {
             config: config.clone(),
             roll: roll.clone(),
