@@ -72,8 +72,6 @@ pub(super) struct Facts {
     tc_url: String,
     swf_url: String,
     page_url: String,
-    /// A program of ours that plays it should not be taken for a player.
-    guarded: bool,
 }
 
 /// A program that is about to start, and what it holds while it runs.
@@ -86,15 +84,8 @@ pub(super) struct Prepared {
 }
 
 impl Facts {
-    pub(super) fn new(client: &Client, vhost: &Vhost) -> Arc<Self> {
+    pub(super) fn new(client: &Client) -> Arc<Self> {
         let request = &client.request;
-        let restricts = vhost.security.is_some()
-            || vhost.refer.is_some()
-            || vhost.token.as_ref().is_some_and(|token| token.play)
-            || vhost.signed_url.as_ref().is_some_and(|signed| signed.play)
-            || vhost.limits != Default::default()
-            || vhost.exec.as_ref().is_some_and(|exec| !exec.play.is_empty() || !exec.stop.is_empty());
-        let asks = vhost.hooks.as_ref().is_some_and(|h| !h.on_play.is_empty() || !h.on_connect.is_empty());
         Arc::new(Self {
             key: client.stream.key.clone(),
             port: Url::of_app(&request.tc_url).port,
@@ -102,7 +93,6 @@ impl Facts {
             tc_url: request.tc_url.clone(),
             swf_url: request.swf_url.clone(),
             page_url: request.page_url.clone(),
-            guarded: restricts || asks,
         })
     }
 }
@@ -138,7 +128,7 @@ pub(super) fn of_publisher(client: &Client, vhost: &Vhost, is_output: bool) -> V
     if exec.is_empty() && vhost.transcodes.is_empty() {
         return Vec::new();
     }
-    let stream = Facts::new(client, vhost);
+    let stream = Facts::new(client);
     let mut plans = commands(exec, &stream, "publish");
     // Players over RTMP get nothing of it; and what a transcoder has made is not transcoded again.
     if is_output || client.kind == ClientKind::RtcPublish && !vhost.rtc.rtc_to_rtmp {
@@ -290,8 +280,8 @@ fn run(desk: &Desk, config: &Config, stream: &Facts, command: &Command) -> Resul
         return Err("the name of the stream can be no part of a command".into());
     }
     let (host, port) = door(config, Some(stream.port)).unwrap_or_else(|| ("127.0.0.1".into(), 1935));
-    // Programs that get in anyhow need no pass.
-    let pass = stream.guarded.then(|| desk.passes.issue(key, false, false)).flatten();
+    // Good more than once: a script may look at a stream before it records it.
+    let pass = desk.passes.issue(key, false, false);
     let url = address(&host, port, key);
     let url = pass.as_ref().map_or(url.clone(), |pass| pass.on(&url));
     let moment = Moment::now(config);
