@@ -302,6 +302,7 @@ impl Watcher for Tasks {
             streams.remove(key);
         }
         drop(streams);
+        self.0.ingests.lock().iter().for_each(|kept| kept.status.lose(key));
         self.tell(&stream.client, "unpublish", |exec| &exec.unpublish);
     }
 

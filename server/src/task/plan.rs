@@ -79,6 +79,8 @@ pub(super) struct Prepared {
     pub(super) invocation: Invocation,
     /// Where its log is, if it has one.
     pub(super) log: Option<PathBuf>,
+    /// The stream of this server that it is to publish without end, if it is to.
+    pub(super) publishes: Option<StreamKey>,
     _passes: Vec<Pass>,
     _output: Option<Output>,
 }
@@ -222,13 +224,14 @@ fn pull(
     let output = tidy(&output);
     let target = Url::parse(&output);
     let log = log_path(config, &["ffmpeg-ingest", vhost, &target.app, &target.stream]);
-    let pass = own(config, &output).and_then(|key| desk.passes.issue(&key, true, true));
+    let publishes = own(config, &output);
+    let pass = publishes.as_ref().and_then(|key| desk.passes.issue(key, true, true));
     let output = pass.as_ref().map_or(output.clone(), |pass| pass.on(&output));
     let (kind, loops, url) = (ingest.input, ingest.loops, &*ingest.url);
     let source = Source::Pulled { level: &config.task_log.level, kind, url, loops };
     let words = ffmpeg::words(&ingest.ffmpeg, engine, &source, &output);
     let invocation = Invocation { words, ..Invocation::default() };
-    Ok(Prepared { invocation, log, _passes: pass.into_iter().collect(), _output: None })
+    Ok(Prepared { invocation, log, publishes, _passes: pass.into_iter().collect(), _output: None })
 }
 
 fn transcode(
@@ -269,6 +272,7 @@ fn transcode(
     Ok(Prepared {
         invocation: Invocation { words, ..Invocation::default() },
         log,
+        publishes: None,
         _passes: [input, out].into_iter().flatten().collect(),
         _output: target.map(|key| desk.outputs.enter(key)),
     })
@@ -313,7 +317,7 @@ fn run(desk: &Desk, config: &Config, stream: &Facts, command: &Command) -> Resul
     let (stdout, stderr) = (file(&command.stdout).transpose()?, file(&command.stderr).transpose()?);
     let log = log_path(config, &["exec", &key.vhost, &key.app, &key.stream]);
     let invocation = Invocation { words, stdout, stderr };
-    Ok(Prepared { invocation, log, _passes: pass.into_iter().collect(), _output: None })
+    Ok(Prepared { invocation, log, publishes: None, _passes: pass.into_iter().collect(), _output: None })
 }
 
 /// A moment for names.
