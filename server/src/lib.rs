@@ -33,6 +33,7 @@ mod services;
 mod session;
 mod sound;
 mod status;
+mod store;
 mod supervisor;
 mod task;
 mod trace;

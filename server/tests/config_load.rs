@@ -350,7 +350,6 @@ fn what_is_not_built_is_refused_by_name_when_asked_for() {
         ("vhost a { mode remote; }", "`mode` is not built yet"),
         ("vhost a { forward b; }", "`forward` is not built yet"),
         ("stream_caster { enabled off; } stream_caster { enabled on; }", "`stream_caster` is not built yet"),
-        ("vhost a { hls { enabled on; hls_keys on; } }", "`hls_keys` is not built yet"),
         ("stream_caster { enabled on; caster flv; }", "`stream_caster` is not built yet"),
     ] {
         assert_refused(&format!("listen 1935; {text}"), &[name, "^"]);

@@ -204,6 +204,14 @@ impl Gate {
         self
     }
 
+    /// Whether there is what a configuration wants clients to be judged by. To be asked before it is put in force.
+    ///
+    /// # Errors
+    /// What is missing, or is not what it should be.
+    pub fn check(config: &Config) -> Result<(), String> {
+        token::check_keys(config)
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
         self.config.load_full()
@@ -406,7 +414,7 @@ impl Gate {
     async fn admit(
         &self,
         ask: &Ask<'_>,
-        vhost: &Vhost,
+        vhost: &Arc<Vhost>,
         key: &StreamKey,
         pass: bool,
     ) -> Result<Box<Admission>, Refused> {
@@ -431,7 +439,8 @@ impl Gate {
             Some((hooks, config)) => Some(hooks.ask(ask, config, key, self.roll.stream_id(key)).await?),
             None => None,
         };
-        let _curfew = Curfew::new(self.caller.as_ref(), ask.session, vhost, publishes, end);
+        let settings = publishes.then(|| self.book.follow(vhost, || self.config()));
+        let _curfew = Curfew::new(self.caller.as_ref(), ask.session, settings, end);
         Ok(Box::new(Admission { _act, _seating, _curfew }))
     }
 

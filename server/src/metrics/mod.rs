@@ -23,6 +23,7 @@ use crate::net::{Door, Loads};
 use crate::process::Identity;
 use crate::protocol::hls;
 use crate::session::Roll;
+use crate::store;
 use crate::task::Tasks;
 use crate::trace::Tracer;
 
@@ -46,6 +47,8 @@ pub struct Sources {
     pub breaker: Arc<Breaker>,
     /// HLS.
     pub hls: Arc<hls::Figures>,
+    /// What object storage counts.
+    pub storage: Arc<store::Figures>,
     /// The log.
     pub log: log::Meter,
     /// Traces.

@@ -37,7 +37,7 @@ pub(super) async fn beside_streams(call: Call) -> Response {
 
 fn answer(call: &Call, description: &Value) -> Response {
     if call.method != Method::GET {
-        return Call::refuse_method();
+        return Call::refuse_method("GET");
     }
     call.reply(description)
 }

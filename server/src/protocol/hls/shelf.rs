@@ -11,6 +11,7 @@ use hub::StreamKey;
 use parking_lot::RwLock;
 
 use super::Figures;
+use crate::store::Store;
 
 /// See the module.
 #[derive(Default)]
@@ -19,6 +20,8 @@ pub(super) struct Shelf {
     segments: RwLock<HashMap<String, Shelved>>,
     /// What the packager counts.
     pub(super) figures: Arc<Figures>,
+    /// Who gets copies of files.
+    pub(super) store: Store,
 }
 
 /// A playlist with the stream that it is of.
@@ -32,10 +35,20 @@ pub(super) struct Listed {
 #[derive(Clone, Debug)]
 pub(super) struct Shelved {
     pub(super) segment: Segment,
+    pub(super) kind: Type,
     /// The stream that it is of.
     pub(super) stream: Arc<StreamKey>,
     /// Since when it is there, which is when the last of it was new.
     pub(super) since: Instant,
+}
+
+/// What it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Type {
+    /// A segment of MPEG-TS.
+    Ts,
+    /// A key.
+    Key,
 }
 
 /// Where a segment is.
@@ -57,7 +70,17 @@ pub(super) fn place(vhost: &str, path: &str) -> String {
     format!("{vhost}/{path}")
 }
 
+/// The path that [`place`] was made of.
+pub(super) fn path<'a>(vhost: &str, place: &'a str) -> &'a str {
+    place.strip_prefix(vhost).map_or(place, |path| path.trim_start_matches('/'))
+}
+
 impl Shelf {
+    /// An empty one; copies of files go to the store.
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, ..Self::default() }
+    }
+
     pub(super) fn playlist(&self, place: &str) -> Option<Arc<Listed>> {
         self.playlists.read().get(place).cloned()
     }
@@ -71,8 +94,8 @@ impl Shelf {
         self.playlists.write().insert(place.to_owned(), listed);
     }
 
-    pub(super) fn put_segment(&self, place: String, segment: Segment, stream: &Arc<StreamKey>) {
-        let shelved = Shelved { segment, stream: stream.clone(), since: Instant::now() };
+    pub(super) fn put(&self, place: String, segment: Segment, kind: Type, stream: &Arc<StreamKey>) {
+        let shelved = Shelved { segment, kind, stream: stream.clone(), since: Instant::now() };
         self.segments.write().insert(place, shelved);
     }
 
