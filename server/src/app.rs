@@ -19,6 +19,7 @@ use crate::caller::Caller;
 use crate::config::{Config, Environment, Source, Tank};
 use crate::control::Control;
 use crate::daemon::{self, Starter};
+use crate::dvr::{self, Recorders};
 use crate::file_watch;
 use crate::follow::Followers;
 use crate::gate::Gate;
@@ -160,6 +161,7 @@ impl App {
         let config = Arc::new(config);
         let roll = Arc::new(Roll::default());
         let hls = hls::Workshop::open().map_err(|e| system(&e))?;
+        let (recording, recorded) = Recorders::start().map_err(|e| system(&e))?;
         let caller = Caller::start().map_err(|e| system(&e))?;
         let traces = config.traces.clone().map(|settings| Tracer::start(settings, &identity));
         let (tracer, traces) = traces.unzip();
@@ -167,7 +169,11 @@ impl App {
         let breaker = Arc::<Breaker>::default();
         let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller.clone(), identity.clone());
         let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone());
-        let gate = Arc::new(gate.with_watcher(hls.packager.clone()).with_watcher(http_live::FastCache));
+        let gate = Arc::new(
+            gate.with_watcher(hls.packager.clone())
+                .with_watcher(http_live::FastCache)
+                .with_watcher(recording.clone()),
+        );
         let service =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
         let (reloads, asks) = Reloads::new();
@@ -182,6 +188,7 @@ impl App {
             loads: Default::default(),
             breaker: breaker.clone(),
             hls: hls.figures(),
+            dvr: recorded,
             log: log.meter(),
             tracer: tracer.clone(),
         });
@@ -245,6 +252,7 @@ impl App {
         let events = roll.events().clone();
         service.spawn(async move { watched.watch(|| rules.config().breaker.clone(), loads, events).await });
 
+        dvr::recover(&config);
         info!("ready on {count} cores, max_connections={}", config.max_connections);
         if let Some(endpoint) = config.listen.first() {
             info!("publish to rtmp://localhost:{}/live/livestream", endpoint.port);
@@ -271,7 +279,7 @@ impl App {
             warn!("cannot watch {}: {e}", path.display());
         }
         let watch = Watch::new(signals, log, parent, asks);
-        let followers = Followers::default().with(&hls.packager);
+        let followers = Followers::default().with(&hls.packager).with(&recording);
         Ok(Self {
             reloader,
             identity,
@@ -377,9 +385,10 @@ impl App {
 /// Makes what folders are missing, so that they belong to who is to write there.
 fn make_folders(account: &Account, config: &Config) -> std::io::Result<()> {
     let hls = config.vhosts.iter().filter_map(|vhost| vhost.hls.as_ref()).map(|hls| hls.path.as_path());
+    let dvr = config.vhosts.iter().filter_map(|vhost| Some(vhost.dvr.as_ref()?.folder()));
     let log = (config.log.tank == Tank::File).then_some(&*config.log.file);
     let files = [Some(&*config.pid), log].into_iter().flatten();
-    let mut folders = files.filter_map(Path::parent).chain(hls);
+    let mut folders = files.filter_map(Path::parent).chain(hls).chain(dvr);
     folders.try_for_each(|folder| account.make_folder(folder))
 }
 

@@ -35,6 +35,13 @@ pub fn flv(vhost: &Vhost, tracks: &Arc<Tracks>) -> flv::Mux {
 fn jitter(vhost: &Vhost, tracks: &Arc<Tracks>) -> Jitter {
     match vhost.play.time_jitter {
         _ if is_atc(vhost, tracks) => Jitter::Off,
+        other => line(other),
+    }
+}
+
+/// What a configuration says about timestamps.
+pub fn line(jitter: config::Jitter) -> Jitter {
+    match jitter {
         config::Jitter::Full => Jitter::Full,
         config::Jitter::Zero => Jitter::Zero,
         config::Jitter::Off => Jitter::Off,

@@ -8,6 +8,7 @@ mod timeline;
 pub mod amf0;
 pub mod es;
 pub mod flv;
+pub mod frames;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod hls;

@@ -8,6 +8,7 @@ mod access;
 pub mod auth;
 mod check;
 pub mod directives;
+mod dvr;
 mod environment;
 pub mod legacy;
 pub mod lexer;
@@ -27,6 +28,7 @@ use ipnet::IpNet;
 
 pub use access::{Hooks, Limits, Most, Refer, Rule, Secret, Security, SignedUrl, Token};
 pub use auth::{Area, Auth, Credentials};
+pub use dvr::{Dvr, DvrPlan};
 pub use environment::Environment;
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};
@@ -349,6 +351,8 @@ pub struct Vhost {
     pub http_remux: Option<HttpRemux>,
     /// A folder on the HTTP server, if there is one.
     pub http_static: Option<HttpStatic>,
+    /// Recording, if it is on.
+    pub dvr: Option<Dvr>,
     /// HLS, if it is made.
     pub hls: Option<Hls>,
     /// How HLS players are counted and admitted, whoever made the playlist.

@@ -17,6 +17,7 @@ use axum::routing::get;
 use crate::api::Samples;
 use crate::breaker::Breaker;
 use crate::config::{Config, Exporter};
+use crate::dvr;
 use crate::gate::Gate;
 use crate::log;
 use crate::net::{Door, Loads};
@@ -45,6 +46,8 @@ pub struct Sources {
     pub breaker: Arc<Breaker>,
     /// HLS.
     pub hls: Arc<hls::Figures>,
+    /// Recording.
+    pub dvr: Arc<dvr::Figures>,
     /// The log.
     pub log: log::Meter,
     /// Traces.

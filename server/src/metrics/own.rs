@@ -19,6 +19,7 @@ pub(super) fn write(page: &mut Page, sources: &Sources, census: &Census) {
     door(page, sources);
     load(page, sources);
     hls(page, sources);
+    dvr(page, sources);
     callbacks(page, sources);
     log(page, sources);
     traces(page, sources);
@@ -150,6 +151,19 @@ fn hls(page: &mut Page, sources: &Sources) {
         "Pieces of HLS segments dropped because the disk did not keep up.",
     )
     .value(hls.pieces_lost.load(Relaxed));
+}
+
+fn dvr(page: &mut Page, sources: &Sources) {
+    let dvr = &sources.dvr;
+    page.counter("oxcast_dvr_files_total", "Recordings completed.").value(dvr.files.load(Relaxed));
+    page.counter("oxcast_dvr_bytes_total", "Bytes in them.").value(dvr.bytes.load(Relaxed));
+    page.counter("oxcast_dvr_failures_total", "Recordings that could not be opened, written or completed.")
+        .value(dvr.failures.load(Relaxed));
+    page.counter(
+        "oxcast_dvr_frames_lost_total",
+        "Frames that were not recorded because of that, or of a slow disk.",
+    )
+    .value(dvr.frames_lost.load(Relaxed));
 }
 
 /// Calls of web services, by event.

@@ -15,6 +15,7 @@ mod console;
 mod daemon;
 mod dialogue;
 mod drain;
+mod dvr;
 mod events;
 mod figures;
 mod files;

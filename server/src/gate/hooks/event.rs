@@ -46,6 +46,8 @@ pub enum Action {
     Play,
     /// It has ended to play.
     Stop,
+    /// A recording of it is complete.
+    Dvr,
     /// A segment of it is complete.
     Hls,
     /// The same, for a network that fetches it.
@@ -54,13 +56,14 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Connect,
         Self::Close,
         Self::Publish,
         Self::Unpublish,
         Self::Play,
         Self::Stop,
+        Self::Dvr,
         Self::Hls,
         Self::HlsNotify,
     ];
@@ -74,6 +77,7 @@ impl Action {
             Self::Unpublish => "on_unpublish",
             Self::Play => "on_play",
             Self::Stop => "on_stop",
+            Self::Dvr => "on_dvr",
             Self::Hls => "on_hls",
             Self::HlsNotify => "on_hls_notify",
         }
@@ -120,6 +124,8 @@ pub(super) struct Body<'a> {
     /// Bytes sent and received; of [`Action::Close`].
     pub(super) bytes: (u64, u64),
     pub(super) segment: Option<&'a Segment>,
+    /// The file of [`Action::Dvr`].
+    pub(super) recording: Option<&'a str>,
 }
 
 impl Body<'_> {
@@ -154,11 +160,14 @@ impl Body<'_> {
             Action::Play => fields.extend([stream, tc_url, param, page_url]),
             _ => fields.extend([tc_url, stream, param]),
         }
+        let cwd = || std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(file) = self.recording {
+            fields.extend([("cwd", text(&cwd())), ("file", text(file))]);
+        }
         if let Some(segment) = self.segment {
-            let cwd = std::env::current_dir().unwrap_or_default();
             fields.extend([
                 ("duration", json!((segment.duration * 100.0).round() / 100.0)),
-                ("cwd", text(&cwd.to_string_lossy())),
+                ("cwd", text(&cwd())),
                 ("file", text(&segment.file)),
                 ("url", text(&segment.url)),
                 ("m3u8", text(&segment.m3u8)),
@@ -226,6 +235,7 @@ mod tests {
             (Action::Publish, "tcUrl stream param stream_url stream_id"),
             (Action::Unpublish, "tcUrl stream param stream_url stream_id"),
             (Action::Play, "stream tcUrl param pageUrl stream_url stream_id"),
+            (Action::Dvr, "tcUrl stream param cwd file stream_url stream_id"),
             (Action::Stop, "tcUrl stream param stream_url stream_id"),
             (
                 Action::Hls,
@@ -233,7 +243,8 @@ mod tests {
             ),
         ] {
             let segment = (action == Action::Hls).then_some(&segment);
-            let text = Body { action, subject: &subject, bytes: (5120, 881_204), segment }.json();
+            let recording = (action == Action::Dvr).then_some("./rec/cam1.flv");
+            let text = Body { action, subject: &subject, bytes: (5120, 881_204), segment, recording }.json();
             let body: Value = serde_json::from_str(&text).unwrap();
             let names: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
             assert_eq!(names.join(" "), format!("{begins} {rest}"), "{text}");
