@@ -22,7 +22,7 @@ use crate::daemon::{self, Starter};
 use crate::dvr::{self, Recorders};
 use crate::file_watch;
 use crate::follow::Followers;
-use crate::gate::Gate;
+use crate::gate::{Gate, Passes};
 use crate::heartbeat;
 use crate::log;
 use crate::media_port::MediaPort;
@@ -40,6 +40,7 @@ use crate::room::Rooms;
 use crate::services::{Current, Lasting, Services};
 use crate::session::{Cid, Kind, Roll, Session, tell_status};
 use crate::supervisor::Supervisor;
+use crate::task::Tasks;
 use crate::trace::Tracer;
 use crate::upgrade::{Heritage, Origin, Predecessor};
 
@@ -157,6 +158,7 @@ impl App {
 
         let files = limits::raise_open_files(u64::from(config.max_connections) * 2 + 1024);
         config.check_machine(files, limits::local_addresses()).map_err(|e| system(&e))?;
+        Gate::check(&config).map_err(|e| system(&e))?;
 
         let config = Arc::new(config);
         let roll = Arc::new(Roll::default());
@@ -167,11 +169,14 @@ impl App {
         let (tracer, traces) = traces.unzip();
         let tracer = tracer.unwrap_or_default();
         let breaker = Arc::<Breaker>::default();
+        let passes = Arc::<Passes>::default();
+        let tasks = Tasks::start(config.clone(), passes.clone()).map_err(|e| system(&e))?;
         let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller.clone(), identity.clone());
-        let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone());
+        let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone()).with_passes(passes);
         let gate = Arc::new(
             gate.with_watcher(hls.packager.clone())
                 .with_watcher(http_live::FastCache)
+                .with_watcher(tasks.clone())
                 .with_watcher(recording.clone()),
         );
         let service =
@@ -191,6 +196,7 @@ impl App {
             dvr: recorded,
             log: log.meter(),
             tracer: tracer.clone(),
+            tasks: tasks.clone(),
         });
         let lasting = Lasting {
             gate: gate.clone(),
@@ -201,6 +207,7 @@ impl App {
             rooms: Rooms::default(),
             reloads,
             metrics: metrics.clone(),
+            tasks,
         };
         service.spawn(api::run_samplers(gate.clone(), roll.clone(), lasting.samples.clone()));
         let rules = gate.clone();
@@ -310,6 +317,8 @@ impl App {
             info!("this process has taken over");
         }
         self.reloader.supervisor.tell_ready();
+        // Inputs are published here from now on, and nowhere else.
+        self.reloader.lasting.tasks.turn(&self.reloader.config);
         match self.service.block_on(async { Control::open(&config.pid) }) {
             Ok(control) => {
                 let reloads = self.reloader.lasting.reloads.clone();
@@ -340,6 +349,7 @@ impl App {
         let mut quit = service.block_on(watch.quit(&mut reloader));
         info!("{quit}, up for {:.0?}", identity.start.elapsed());
         reloader.stopping = true;
+        let tasks = reloader.lasting.tasks.clone();
         if let Some(successor) = watch.successor.take() {
             // In this order: nobody is accepted here any more, files are not ours any more, and only then somebody else's.
             cores.close();
@@ -359,14 +369,20 @@ impl App {
         } else {
             reloader.supervisor.tell_stopping();
         }
+        if let Quit::Graceful(_) = quit {
+            tasks.drain();
+        }
         if let Quit::Graceful(_) = quit
             && let Some(hurry) = service.block_on(watch.drain(&mut reloader, &cores, &door, &roll))
         {
             info!("{hurry}, connections cut: {}", door.inside());
             quit = hurry;
         }
+        // They would take the end of their connections for a reason to complain.
+        tasks.close();
         cores.stop();
         traces.into_iter().for_each(Traces::finish);
+        tasks.stop();
         // Publishers are gone, what they have sent last is written.
         followers.stop();
         if let Quit::Graceful(_) = quit {
@@ -388,7 +404,10 @@ fn make_folders(account: &Account, config: &Config) -> std::io::Result<()> {
     let dvr = config.vhosts.iter().filter_map(|vhost| Some(vhost.dvr.as_ref()?.folder()));
     let log = (config.log.tank == Tank::File).then_some(&*config.log.file);
     let files = [Some(&*config.pid), log].into_iter().flatten();
-    let mut folders = files.filter_map(Path::parent).chain(hls).chain(dvr);
+    let starts =
+        config.vhosts.iter().any(|v| v.exec.is_some() || !v.ingests.is_empty() || !v.transcodes.is_empty());
+    let tasks = config.task_log.dir.as_deref().filter(|_| starts);
+    let mut folders = files.filter_map(Path::parent).chain(hls).chain(dvr).chain(tasks);
     folders.try_for_each(|folder| account.make_folder(folder))
 }
 

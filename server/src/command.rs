@@ -170,10 +170,25 @@ fn features(vhost: &Vhost) -> String {
         let bridges = if bridges.is_empty() { String::new() } else { format!(" ({})", bridges.join(", ")) };
         words.push(format!("WebRTC{bridges}"));
     }
+    if !vhost.ingests.is_empty() {
+        words.push(format!("{} ingested", plural(vhost.ingests.len(), "input")));
+    }
+    let engines = vhost.transcodes.iter().map(|transcode| transcode.engines.len()).sum();
+    if engines > 0 {
+        words.push(format!("transcoding by {}", plural(engines, "engine")));
+    }
+    if let Some(exec) = &vhost.exec {
+        let commands = [&exec.publish, &exec.unpublish, &exec.play, &exec.stop];
+        words.push(format!("{} for streams", plural(commands.iter().map(|c| c.len()).sum(), "command")));
+    }
     if let Some(files) = &vhost.http_static {
         words.push(format!("files of {} at {}", files.dir.display(), files.mount));
     }
     words.join(", ")
+}
+
+fn plural(count: usize, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -187,6 +202,11 @@ mod tests {
             rtc_server { enabled on; tcp { enabled on; } }
             vhost __defaultVhost__ { http_remux { enabled on; } rtc { enabled on; rtmp_to_rtc on; } }
             vhost off.com { enabled off; }
+            vhost busy.com {
+                ingest { enabled on; ffmpeg f; input { url a; } engine { output o; } }
+                transcode { enabled on; ffmpeg f; engine a { enabled on; vcodec copy; acodec copy; output o; } engine { } }
+                exec { enabled on; publish a; stop b; }
+            }
             vhost shut.com {
                 security { enabled on; allow play all; deny publish all; }
                 token { enabled on; secret a-secret-of-thirty-two-characters; play off; }
@@ -203,6 +223,7 @@ mod tests {
             "  WebRTC        udp:8000 tcp:8000",
             "  __defaultVhost__          RTMP, HTTP at [vhost]/[app]/[stream].flv, WebRTC (also of RTMP streams)",
             "  off.com                   nothing: it is off",
+            "  busy.com                  RTMP, 1 input ingested, transcoding by 1 engine, 2 commands for streams",
             "  shut.com                  RTMP",
             "                            who may: 2 rules by address, a token to publish, callbacks (on_publish)",
             "  max_connections: 10   (default: 1000)",

@@ -35,6 +35,7 @@ mod session;
 mod sound;
 mod status;
 mod supervisor;
+mod task;
 mod trace;
 mod upgrade;
 
@@ -44,6 +45,7 @@ pub use command::{check, reload, upgrade};
 #[doc(hidden)]
 pub use protocol::http_live::fuzz as fuzz_http;
 pub use status::status;
+pub use task::become_task;
 
 /// Where the project lives, for those who ask the server about itself.
 const HOME: &str = "https://oxcast.dev";

@@ -10,6 +10,9 @@ use server::config::{Config, Environment};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(status) = server::become_task(std::env::args_os()) {
+        return status;
+    }
     let env = Environment::of_process();
     let action = match cli::parse(std::env::args_os(), &env) {
         Ok(action) => action,

@@ -32,22 +32,11 @@ impl<'a> Names<'a> {
 
     /// `template` with its placeholders replaced.
     pub fn fill(&self, template: &str) -> String {
-        let mut out = String::with_capacity(template.len() + 32);
-        let mut rest = template;
-        while let Some((before, name, after)) = next(rest) {
-            out.push_str(before);
-            match self.value(name) {
-                Some(value) => out.push_str(&value),
-                // Writing to a string cannot fail.
-                None => drop(write!(out, "[{name}]")),
-            }
-            rest = after;
-        }
-        out.push_str(rest);
-        out
+        fill(template, |name| self.value(name))
     }
 
-    fn value(&self, name: &str) -> Option<Cow<'a, str>> {
+    /// What a placeholder stands for.
+    pub fn value(&self, name: &str) -> Option<Cow<'a, str>> {
         let date = |number: i16, width: usize| Some(Cow::Owned(format!("{number:0width$}")));
         match name {
             "vhost" => Some(Cow::Borrowed(&self.key.vhost)),
@@ -66,6 +55,23 @@ impl<'a> Names<'a> {
             _ => None,
         }
     }
+}
+
+/// `template` with those placeholders replaced that have a value.
+pub fn fill<'a>(template: &str, value: impl Fn(&str) -> Option<Cow<'a, str>>) -> String {
+    let mut out = String::with_capacity(template.len() + 32);
+    let mut rest = template;
+    while let Some((before, name, after)) = next(rest) {
+        out.push_str(before);
+        match value(name) {
+            Some(value) => out.push_str(&value),
+            // Writing to a string cannot fail.
+            None => drop(write!(out, "[{name}]")),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// What stands before the next pair of brackets, in them, and behind.

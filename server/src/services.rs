@@ -17,6 +17,7 @@ use crate::protocol::{hls, http_live, rtmp, webrtc};
 use crate::reload::Reloads;
 use crate::room::Rooms;
 use crate::session::Roll;
+use crate::task::Tasks;
 
 /// What outlives every configuration.
 #[derive(Clone)]
@@ -37,6 +38,8 @@ pub struct Lasting {
     pub reloads: Reloads,
     /// What metrics are made of.
     pub metrics: Arc<metrics::Sources>,
+    /// Programs that the server starts.
+    pub tasks: Tasks,
 }
 
 /// What serves connections, by protocol.
@@ -77,7 +80,7 @@ impl Current {
 impl Services {
     /// What serves by this configuration; media of WebRTC goes by `media`.
     pub fn new(config: &Arc<Config>, lasting: &Lasting, media: Option<&MediaPort>) -> Self {
-        let Lasting { gate, roll, identity, samples, hls, rooms, reloads, metrics } = lasting;
+        let Lasting { gate, roll, identity, samples, hls, rooms, reloads, metrics, tasks } = lasting;
         let api = api::State {
             config: config.clone(),
             roll: roll.clone(),
@@ -86,6 +89,7 @@ impl Services {
             samples: samples.clone(),
             reloads: reloads.clone(),
             metrics: metrics.clone(),
+            tasks: tasks.clone(),
         };
         let files = Files::new(config, gate.clone());
         let signalling = media.map_or_else(Router::new, |media| {

@@ -346,12 +346,10 @@ fn what_is_not_built_is_refused_by_name_when_asked_for() {
         ("rtc_server { enabled on; merge_nalus on; }", "`merge_nalus` is not built yet"),
         ("query_latest_version on;", "`query_latest_version` is not built yet"),
         ("query_latest_version yes;", "`query_latest_version` is not built yet"),
-        ("ff_log_dir x;", "`ff_log_dir` is not built yet"),
         ("vhost a { cluster { mode remote; } }", "`mode` is not built yet"),
         ("vhost a { mode remote; }", "`mode` is not built yet"),
         ("vhost a { forward b; }", "`forward` is not built yet"),
-        ("vhost a { ingest x { enabled off; } ingest y { enabled on; } }", "`ingest` is not built yet"),
-        ("vhost a { hls { enabled on; hls_keys on; } }", "`hls_keys` is not built yet"),
+        ("stream_caster { enabled off; } stream_caster { enabled on; }", "`stream_caster` is not built yet"),
         ("stream_caster { enabled on; caster flv; }", "`stream_caster` is not built yet"),
     ] {
         assert_refused(&format!("listen 1935; {text}"), &[name, "^"]);
@@ -399,7 +397,7 @@ fn variables_may_not_ask_for_what_is_not_built_either() {
     let text = format!("listen 1935; {VHOST}");
     for (name, value, refusal) in [
         ("SRS_VHOST_DASH_ENABLED", "on", "`dash` is not built yet"),
-        ("SRS_FF_LOG_LEVEL", "debug", "`ff_log_level` is not built yet"),
+        ("SRS_SRT_SERVER_ENABLED", "on", "`srt_server` is not built yet"),
     ] {
         let error = with(&text, &[(name, value)]).unwrap_err().to_string();
         assert!(error.contains(refusal) && error.contains(&format!("{name}={value}")), "{error}");

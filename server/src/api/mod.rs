@@ -14,6 +14,7 @@ mod machine;
 mod openapi;
 mod raw;
 mod samples;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ use crate::metrics;
 use crate::process::Identity;
 use crate::reload::Reloads;
 use crate::session::Roll;
+use crate::task::Tasks;
 
 use call::Call;
 pub use call::text;
@@ -56,6 +58,8 @@ pub struct State {
     pub reloads: Reloads,
     /// What metrics are made of.
     pub metrics: Arc<metrics::Sources>,
+    /// Programs that the server starts.
+    pub tasks: Tasks,
 }
 
 /// The API on a port of its own. Paths that it does not know are answered by the index above them, with code 0.
@@ -87,6 +91,7 @@ fn routes() -> Router<State> {
         .route("/api/v1/raw", any(raw::raw))
         .route("/api/v1/clusters", any(clusters::clusters))
         .route("/api/v1/events", any(events::events))
+        .route("/api/v1/tasks", any(tasks::tasks))
         .route(openapi::PATH, any(openapi::openapi))
         .route("/api/v1/tests/requests", any(echo::requests))
         .route("/api/v1/tests/errors", any(echo::errors))

@@ -4,8 +4,10 @@
 mod access;
 mod auth;
 mod dvr;
+mod hls;
 mod observe;
 mod rtc;
+mod task;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,9 +20,9 @@ use super::report::{Error, Problem};
 use super::tree::{self, Files, Node, first};
 use super::value::{self, Number, Value};
 use super::{
-    Breaker, Config, Endpoint, Grace, Hls, HlsOnError, HlsSessions, HlsStorage, HttpApi, HttpFormat,
-    HttpRemux, HttpServer, HttpStatic, Jitter, Level, Log, LogFormat, Play, Publish, Rotation, Shed, Stats,
-    Tank, Threshold, Tls, Vhost, Written, check, legacy,
+    Breaker, Config, Endpoint, Grace, HttpApi, HttpFormat, HttpRemux, HttpServer, HttpStatic, Jitter, Level,
+    Log, LogFormat, Play, Publish, Rotation, Shed, Stats, Tank, Threshold, Tls, Vhost, Written, check,
+    legacy,
 };
 
 /// What to load.
@@ -79,10 +81,6 @@ const ENV_ONLY: &str = "daemon off; srs_log_tank console; vhost __defaultVhost__
 /// RTMP chunk sizes that make sense, in bytes.
 const CHUNK_SIZES: std::ops::RangeInclusive<u32> = 128..=65_536;
 const MOST_MERGED_MESSAGES: u32 = 128;
-/// Below this, playlists would change faster than players ask for them.
-const LEAST_FRAGMENT: Duration = Duration::from_millis(100);
-/// Playlists shorter than this would end the sessions of players that only pause for breath.
-const LEAST_HLS_SESSION: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Strictness {
@@ -204,6 +202,7 @@ impl<'a> Reader<'a> {
             heartbeat: self.heartbeat(top.inner("heartbeat")),
             exporter: self.exporter(top.inner("exporter")),
             stats: self.stats(top.inner("stats")),
+            task_log: self.task_log(top),
             vhosts,
             warnings: Vec::new(),
             written: Written::of(nodes, self.env),
@@ -447,6 +446,9 @@ impl<'a> Reader<'a> {
             signed_url: self.signed_url(block.inner("signed_url")),
             limits: self.limits(block.inner("limits")),
             hooks: self.hooks(block.inner("http_hooks"), block.inner("hls")).map(Arc::new),
+            ingests: self.ingests(block),
+            transcodes: self.transcodes(block),
+            exec: self.exec(block.inner("exec")),
         }
     }
 
@@ -532,67 +534,6 @@ impl<'a> Reader<'a> {
         self.switch(block, "enabled").then(|| HttpStatic {
             mount: self.text(block, "mount"),
             dir: self.text(block, "dir").replace("[vhost]", vhost).into(),
-        })
-    }
-
-    fn hls_sessions(&mut self, block: Block<'a>) -> HlsSessions {
-        HlsSessions {
-            ctx: self.switch(block, "hls_ctx"),
-            ts_ctx: self.switch(block, "hls_ts_ctx"),
-            relative: self.switch(block, "hls_master_m3u8_path_relative"),
-            timeout: (self.duration(block, "hls_window") * 2).max(LEAST_HLS_SESSION),
-        }
-    }
-
-    fn hls(&mut self, block: Block<'a>, utc: bool) -> Option<Hls> {
-        if !self.switch(block, "enabled") {
-            return None;
-        }
-        let fragment = self.duration(block, "hls_fragment");
-        if fragment < LEAST_FRAGMENT {
-            let message = format!("`hls_fragment` must be at least {} s", LEAST_FRAGMENT.as_secs_f64());
-            self.problems.push(self.value(block, "hls_fragment").problem(self.files, 0, message));
-        }
-        let acodec = self.one_of(block, "hls_acodec", &["aac", "mp3", "an"], 0);
-        let vcodec = self.one_of(block, "hls_vcodec", &["h264", "h265", "vn"], 0);
-        if (acodec, vcodec) == (2, 2) {
-            let message = "`hls_acodec an` and `hls_vcodec vn` leave nothing to put into segments";
-            self.problems.push(self.value(block, "hls_vcodec").problem(self.files, 0, message));
-        }
-        let ts_file = self.value(block, "hls_ts_file");
-        if !ts_file.text().contains("[seq]")
-            && !ts_file.text().contains("[timestamp]")
-            && !ts_file.text().contains("[999]")
-        {
-            let problem = ts_file.problem(self.files, 0, "segments overwrite each other");
-            self.problems.push(problem.help("put `[seq]` or `[timestamp]` into `hls_ts_file`"));
-        }
-        Some(Hls {
-            fragment,
-            target_ratio: self.ratio(block, "hls_td_ratio"),
-            overflow_ratio: self.ratio(block, "hls_aof_ratio"),
-            window: self.duration(block, "hls_window"),
-            on_error: match self.one_of(block, "hls_on_error", &["ignore", "continue", "disconnect"], 2) {
-                0 => HlsOnError::Ignore,
-                1 => HlsOnError::Continue,
-                _ => HlsOnError::Disconnect,
-            },
-            storage: match self.one_of(block, "hls_storage", &["disk", "ram"], 0) {
-                1 => HlsStorage::Ram,
-                _ => HlsStorage::Disk,
-            },
-            path: self.path(block, "hls_path"),
-            m3u8_file: self.text(block, "hls_m3u8_file"),
-            ts_file: self.text(block, "hls_ts_file"),
-            entry_prefix: self.text(block, "hls_entry_prefix"),
-            audio: acodec != 2,
-            video: vcodec != 2,
-            cleanup: self.switch(block, "hls_cleanup"),
-            dispose: Some(self.duration(block, "hls_dispose")).filter(|time| !time.is_zero()),
-            wait_keyframe: self.switch(block, "hls_wait_keyframe"),
-            ts_floor: self.switch(block, "hls_ts_floor"),
-            dts_directly: self.switch(block, "hls_dts_directly"),
-            utc,
         })
     }
 

@@ -10,11 +10,13 @@ mod check;
 pub mod directives;
 mod dvr;
 mod environment;
+mod hls;
 pub mod legacy;
 pub mod lexer;
 mod load;
 mod observe;
 mod report;
+pub mod task;
 pub mod tree;
 mod value;
 mod written;
@@ -30,6 +32,7 @@ pub use access::{Hooks, Limits, Most, Refer, Rule, Secret, Security, SignedUrl, 
 pub use auth::{Area, Auth, Credentials};
 pub use dvr::{Dvr, DvrPlan};
 pub use environment::Environment;
+pub use hls::{Hls, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};
 pub use report::{Error, Place, Problem};
@@ -83,6 +86,8 @@ pub struct Config {
     pub exporter: Option<Exporter>,
     /// Figures of the machine.
     pub stats: Stats,
+    /// What started programs print.
+    pub task_log: task::TaskLog,
     /// Vhosts in file order, each name once; see [`Config::vhost`].
     pub vhosts: Vec<Arc<Vhost>>,
     /// What was tolerated, to be logged at start.
@@ -373,6 +378,12 @@ pub struct Vhost {
     pub limits: Limits,
     /// Callbacks, if they are on.
     pub hooks: Option<Arc<Hooks>>,
+    /// Inputs that are pulled.
+    pub ingests: Vec<task::Ingest>,
+    /// Streams that are transcoded.
+    pub transcodes: Vec<task::Transcode>,
+    /// Commands per stream, if they are on.
+    pub exec: Option<task::Exec>,
 }
 
 /// Players of a vhost.
@@ -473,80 +484,6 @@ pub struct HttpStatic {
     pub dir: PathBuf,
 }
 
-/// HLS of a vhost.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Hls {
-    /// Length of a segment.
-    pub fragment: Duration,
-    /// A segment is due at this multiple of its length.
-    pub target_ratio: f64,
-    /// It is cut without a keyframe at this multiple.
-    pub overflow_ratio: f64,
-    /// Length of the playlist.
-    pub window: Duration,
-    /// What to do when segments cannot be written.
-    pub on_error: HlsOnError,
-    /// Where segments are kept.
-    pub storage: HlsStorage,
-    /// Base folder.
-    pub path: PathBuf,
-    /// Playlist below it, with `[vhost]`, `[app]`, `[stream]`.
-    pub m3u8_file: String,
-    /// Segments below it, with these, `[seq]`, `[duration]`, `[timestamp]` and parts of the date.
-    pub ts_file: String,
-    /// Put before the address of each segment.
-    pub entry_prefix: String,
-    /// Segments have sound.
-    pub audio: bool,
-    /// Segments have pictures.
-    pub video: bool,
-    /// Delete segments that left the playlist.
-    pub cleanup: bool,
-    /// Delete everything when the publisher has been gone for this long; none never does.
-    pub dispose: Option<Duration>,
-    /// Cut at keyframes only.
-    pub wait_keyframe: bool,
-    /// `[timestamp]` counts fragments of the wall clock.
-    pub ts_floor: bool,
-    /// Audio times as they come, instead of counted from samples.
-    pub dts_directly: bool,
-    /// Parts of the date in UTC.
-    pub utc: bool,
-}
-
-/// What to do when HLS cannot be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HlsOnError {
-    /// Give up HLS for this publisher.
-    Ignore,
-    /// Leave the segment out and go on.
-    Continue,
-    /// Disconnect the publisher.
-    Disconnect,
-}
-
-/// Where segments are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HlsStorage {
-    /// In files.
-    Disk,
-    /// In memory.
-    Ram,
-}
-
-/// HLS players of a vhost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HlsSessions {
-    /// Each player has a session.
-    pub ctx: bool,
-    /// Its id stands on the addresses of segments, too.
-    pub ts_ctx: bool,
-    /// The session's address in the master playlist is relative.
-    pub relative: bool,
-    /// A session without requests for this long is over.
-    pub timeout: Duration,
-}
-
 /// WebRTC of a vhost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rtc {
@@ -626,11 +563,6 @@ impl Config {
             let message =
                 format!("`stats {{ network {network} }}`: there are only {addresses} local addresses");
             problems.push(Problem::new(message).help("they are counted from 0"));
-        }
-        for file in self.vhosts.iter().filter_map(|vhost| vhost.token.as_ref()?.public_key.as_ref()) {
-            if let Err(e) = std::fs::read(file) {
-                problems.push(Problem::new(format!("`token {{ public_key {} }}`: {e}", file.display())));
-            }
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::many(problems)) }
     }

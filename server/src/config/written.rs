@@ -6,7 +6,7 @@ use std::fmt;
 
 use reqwest::Url;
 
-use super::directives::{self, Directive, Reload};
+use super::directives::{self, Directive, Kind, Reload};
 use super::environment::Environment;
 use super::tree::Node;
 use crate::caller;
@@ -65,7 +65,14 @@ impl Written {
             }
             seen.push(name);
             let mut here = place.to_vec();
-            if row.kind.is_block() {
+            if row.kind == Kind::Options {
+                here.push(name.to_owned());
+                let options = node.block().iter().map(|option| {
+                    let words = option.args.iter().map(|word| word.text.as_str());
+                    std::iter::once(option.name.text.as_str()).chain(words).collect::<Vec<_>>().join(" ")
+                });
+                self.note(&here, row, options.collect::<Vec<_>>().join("; "));
+            } else if row.kind.is_block() {
                 here.push(if node.args.is_empty() { name.to_owned() } else { format!("{name} {}", words()) });
                 self.note(&here, row, String::new());
                 self.block(node.block(), row.path, &here, env);
@@ -86,7 +93,7 @@ impl Written {
 
     /// What is written and says something else than the default: its place, its words, and the default.
     pub fn beside_defaults(&self) -> Vec<(String, String, &'static str)> {
-        let says = |line: &&Line| !line.row.kind.is_block() && line.text != line.row.default;
+        let says = |line: &&Line| is_value(line.row) && line.text != line.row.default;
         let lines = self.0.iter().filter(|(_, line)| says(line));
         lines
             .map(|(place, line)| (spelt(place), shown(line.row, line.text.clone()), line.row.default))
@@ -109,8 +116,7 @@ impl Written {
             // A block says nothing by itself; and what is written out may be what goes without saying.
             let said = |line: Option<&Line>| line.map(|line| line.text.clone());
             let meant = |line: Option<&Line>| said(line).unwrap_or_else(|| of_default(place, line));
-            let is_block = line.row.kind.is_block();
-            if !is_whole && (is_block || meant(old) == meant(new)) {
+            if !is_whole && (!is_value(line.row) || meant(old) == meant(new)) {
                 continue;
             }
             changes.push(Change {
@@ -122,6 +128,11 @@ impl Written {
         }
         changes
     }
+}
+
+/// It says something by itself.
+fn is_value(row: &Directive) -> bool {
+    !row.kind.is_block() || row.kind == Kind::Options
 }
 
 /// What counts where nothing is written.

@@ -9,6 +9,7 @@ use media::{Frame, Micros, Place, Remux, TrackId, Tracks};
 
 use super::*;
 use crate::config::{Config, Environment};
+use crate::session::{Entry, Kind, Roll};
 
 #[derive(Clone)]
 struct Letter(Bytes);
@@ -126,7 +127,10 @@ impl Scene {
         let broadcast = self.hub.open(&key, &Rules::default());
         let publication = broadcast.publish().unwrap();
         let session = Session::new(SocketAddr::from(([127, 0, 0, 1], port)));
-        let published = Published { broadcast, vhost: vhost(seconds), session, reporter: None };
+        let (kind, request) = (Kind::FmlePublish, Arc::default());
+        let entry = Entry { session: &session, kind, broadcast: &broadcast, request };
+        let client = Arc::<Roll>::default().seat(entry).client().clone();
+        let published = Published { broadcast, vhost: vhost(seconds), session, client, reporter: None };
         self.follower.published(&published);
         (publication, published)
     }

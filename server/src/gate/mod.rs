@@ -3,6 +3,7 @@
 
 mod hooks;
 mod limits;
+mod pass;
 mod proof;
 mod query;
 mod refusals;
@@ -31,6 +32,7 @@ use crate::sound;
 use crate::trace::{Inside, Journey, Moment, Tracer};
 
 pub use hooks::{Reporter, Segment, Snapshot, Visit};
+pub use pass::{Pass, Passes};
 pub use refusals::Refusals;
 pub use refused::Refused;
 pub use settings::Settings;
@@ -68,6 +70,38 @@ pub trait Watcher: Send + Sync {
 
     /// The settings of a published stream's vhost have changed. Must not wait.
     fn turned(&self, _stream: &Published) {}
+
+    /// A publisher has left; its name may be taken by another one at any moment. Must not wait.
+    fn unpublished(&self, _stream: &Published) {}
+
+    /// A player was admitted. Must not wait.
+    fn played(&self, _player: &Arc<Client>) {}
+
+    /// A player has left. Must not wait.
+    fn stopped(&self, _player: &Arc<Client>) {}
+}
+
+/// Those who have work to do.
+type Watchers = Arc<Vec<Box<dyn Watcher>>>;
+
+/// Somebody whom watchers were told of. Dropping it tells them of the end.
+struct Watched {
+    watchers: Watchers,
+    who: Who,
+}
+
+enum Who {
+    Publisher(Box<Published>),
+    Player(Arc<Client>),
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        match &self.who {
+            Who::Publisher(stream) => self.watchers.iter().for_each(|watcher| watcher.unpublished(stream)),
+            Who::Player(client) => self.watchers.iter().for_each(|watcher| watcher.stopped(client)),
+        }
+    }
 }
 
 /// A stream with its publisher, as watchers get to see it.
@@ -79,6 +113,8 @@ pub struct Published {
     pub vhost: Arc<Vhost>,
     /// The publisher.
     pub session: Arc<Session>,
+    /// The same, with what it asked for.
+    pub client: Arc<Client>,
     /// What tells services of its segments, if they want to know.
     pub reporter: Option<Reporter>,
 }
@@ -91,7 +127,8 @@ pub struct Gate {
     roll: Arc<Roll>,
     refusals: Refusals,
     tracer: Arc<Tracer>,
-    watchers: Vec<Box<dyn Watcher>>,
+    watchers: Watchers,
+    passes: Arc<Passes>,
     limits: Arc<Limits>,
     proofs: Proofs,
     /// Without it, nobody is called.
@@ -122,7 +159,8 @@ impl Gate {
             roll,
             refusals: Refusals::default(),
             tracer: Arc::default(),
-            watchers: Vec::new(),
+            watchers: Arc::default(),
+            passes: Arc::default(),
             limits: Arc::default(),
             proofs: Proofs::default(),
             caller: None,
@@ -147,7 +185,16 @@ impl Gate {
 
     /// Has somebody told of each stream that begins.
     pub fn with_watcher(mut self, watcher: impl Watcher + 'static) -> Self {
-        self.watchers.push(Box::new(watcher));
+        // Nobody has it yet.
+        if let Some(watchers) = Arc::get_mut(&mut self.watchers) {
+            watchers.push(Box::new(watcher));
+        }
+        self
+    }
+
+    /// Lets in who has one of these passes.
+    pub fn with_passes(mut self, passes: Arc<Passes>) -> Self {
+        self.passes = passes;
         self
     }
 
@@ -155,6 +202,14 @@ impl Gate {
     pub fn with_tracer(mut self, tracer: Arc<Tracer>) -> Self {
         self.tracer = tracer;
         self
+    }
+
+    /// Whether there is what a configuration wants clients to be judged by. To be asked before it is put in force.
+    ///
+    /// # Errors
+    /// What is missing, or is not what it should be.
+    pub fn check(config: &Config) -> Result<(), String> {
+        token::check_keys(config)
     }
 
     /// The configuration in force.
@@ -197,13 +252,14 @@ impl Gate {
     }
 
     /// A stream as watchers get to see it.
-    fn published(&self, client: &Client, broadcast: Arc<Broadcast>, vhost: Arc<Vhost>) -> Published {
+    fn published(&self, client: &Arc<Client>, broadcast: Arc<Broadcast>, vhost: Arc<Vhost>) -> Published {
         let reporter = self.hooks.as_ref().zip(vhost.hooks.as_ref());
         let reporter = reporter.map(|(hooks, config)| hooks.reporter(config, client));
-        Published { broadcast, vhost, session: client.session.clone(), reporter }
+        let (session, client) = (client.session.clone(), client.clone());
+        Published { broadcast, vhost, session, client, reporter }
     }
 
-    fn tell_turned(&self, publisher: &Client, vhost: &Arc<Vhost>) {
+    fn tell_turned(&self, publisher: &Arc<Client>, vhost: &Arc<Vhost>) {
         let Some(broadcast) = publisher.stream.broadcast() else { return };
         let stream = self.published(publisher, broadcast, vhost.clone());
         self.watchers.iter().for_each(|watcher| watcher.turned(&stream));
@@ -213,10 +269,11 @@ impl Gate {
     ///
     /// # Errors
     /// When it may not publish.
-    pub fn publish<'a>(&'a self, ask: Ask<'a>) -> Decision<'a, Publishing> {
+    pub fn publish<'a>(&'a self, mut ask: Ask<'a>) -> Decision<'a, Publishing> {
         Box::pin(async move {
+            let pass = self.redeem(&mut ask);
             let (kind, journey) = (ask.kind, self.begin(&ask));
-            match self.try_publish(ask).await {
+            match self.try_publish(ask, pass).await {
                 Ok(mut publishing) => {
                     publishing.journey = admitted(journey, &publishing.seat, "first frame");
                     Ok(publishing)
@@ -230,10 +287,11 @@ impl Gate {
     ///
     /// # Errors
     /// When it may not play.
-    pub fn play<'a>(&'a self, ask: Ask<'a>) -> Decision<'a, Playing> {
+    pub fn play<'a>(&'a self, mut ask: Ask<'a>) -> Decision<'a, Playing> {
         Box::pin(async move {
+            let pass = self.redeem(&mut ask);
             let (kind, journey) = (ask.kind, self.begin(&ask));
-            match self.try_play(ask).await {
+            match self.try_play(ask, pass).await {
                 Ok(mut playing) => {
                     playing.journey = admitted(journey, &playing.seat, "first byte");
                     Ok(playing)
@@ -253,6 +311,12 @@ impl Gate {
         self.roll.count_failure(session);
     }
 
+    /// Whether it has a pass.
+    fn redeem(&self, ask: &mut Ask<'_>) -> bool {
+        let key = self.vhost(&ask.request.vhost).ok().and_then(|vhost| key(ask, &vhost).ok());
+        self.passes.redeem(&mut ask.request, key.as_ref(), ask.kind.is_publish())
+    }
+
     fn begin(&self, ask: &Ask<'_>) -> Option<Journey> {
         self.tracer.begin(ask.session, ask.kind, &ask.request)
     }
@@ -265,10 +329,10 @@ impl Gate {
         refused
     }
 
-    async fn try_publish(&self, ask: Ask<'_>) -> Result<Publishing, Refused> {
+    async fn try_publish(&self, ask: Ask<'_>, pass: bool) -> Result<Publishing, Refused> {
         let vhost = self.vhost(&ask.request.vhost)?;
         let key = key(&ask, &vhost)?;
-        let admission = self.admit(&ask, &vhost, &key).await?;
+        let admission = self.admit(&ask, &vhost, &key, pass).await?;
         let broadcast = self.hub.open(&key, &rules(&vhost));
         let mut publication =
             broadcast.publish().map_err(|hub::Busy| Refused::Busy(self.publisher(&broadcast)))?;
@@ -280,12 +344,14 @@ impl Gate {
         let settings = self.book.follow(&vhost, || self.config());
         let stream = self.published(seat.client(), broadcast, settings.now());
         self.watchers.iter().for_each(|watcher| watcher.published(&stream));
+        let (vhost, who) = (stream.vhost.clone(), Who::Publisher(Box::new(stream)));
         Ok(Publishing {
+            _watched: Watched { watchers: self.watchers.clone(), who },
             _admission: admission,
             publication,
             meter: Meter::new(seat.client().stream.health()),
             seat,
-            vhost: stream.vhost,
+            vhost,
             settings,
             native: false,
             roll: self.roll.clone(),
@@ -293,19 +359,32 @@ impl Gate {
         })
     }
 
-    async fn try_play(&self, ask: Ask<'_>) -> Result<Playing, Refused> {
+    async fn try_play(&self, ask: Ask<'_>, pass: bool) -> Result<Playing, Refused> {
         let vhost = self.vhost(&ask.request.vhost)?;
         let shed = self.config.load().breaker.as_ref().map_or(Shed::Never, |breaker| breaker.shed_players);
         if self.breaker.sheds(shed) {
             return Err(Refused::Unable("the server is overloaded and takes no further players".into()));
         }
         let key = key(&ask, &vhost)?;
-        let admission = self.admit(&ask, &vhost, &key).await?;
+        let admission = self.admit(&ask, &vhost, &key, pass).await?;
         let broadcast = self.hub.open(&key, &rules(&vhost));
         let seat = self.seat(ask, &broadcast)?;
         let settings = self.book.follow(&vhost, || self.config());
         let journey = Inside::default();
-        Ok(Playing { _admission: admission, broadcast, vhost: settings.now(), settings, seat, journey })
+        // Who plays for us is no player.
+        let _watched = (!pass).then(|| {
+            self.watchers.iter().for_each(|watcher| watcher.played(seat.client()));
+            Watched { watchers: self.watchers.clone(), who: Who::Player(seat.client().clone()) }
+        });
+        Ok(Playing {
+            _watched,
+            _admission: admission,
+            broadcast,
+            vhost: settings.now(),
+            settings,
+            seat,
+            journey,
+        })
     }
 
     /// Whether somebody may fetch a piece of a stream without being a player: what addresses and pages decide.
@@ -331,21 +410,36 @@ impl Gate {
     }
 
     /// Whether somebody may have what it asks for: what is decided here comes first, what others decide comes last.
-    async fn admit(&self, ask: &Ask<'_>, vhost: &Vhost, key: &StreamKey) -> Result<Box<Admission>, Refused> {
+    async fn admit(
+        &self,
+        ask: &Ask<'_>,
+        vhost: &Arc<Vhost>,
+        key: &StreamKey,
+        pass: bool,
+    ) -> Result<Box<Admission>, Refused> {
         let publishes = ask.kind.is_publish();
-        let seating = self.limits.enter(&vhost.name, &vhost.limits, publishes, ask.address(vhost));
+        // Programs of ours take nobody's place.
+        let limits = if pass { &Default::default() } else { &vhost.limits };
+        let seating = self.limits.enter(&vhost.name, limits, publishes, ask.address(vhost));
         let _seating = seating.map_err(Refused::Unable)?;
-        check(ask, vhost)?;
-        let end = self.proofs.check(self.caller.as_ref(), ask, vhost).await?;
+        let end = if pass {
+            None
+        } else {
+            check(ask, vhost)?;
+            self.proofs.check(self.caller.as_ref(), ask, vhost).await?
+        };
         // Services are not asked about what cannot be; two that are asked about at once meet at the hub.
         if let Some(publisher) = self.roll.publisher(key).filter(|_| publishes) {
             return Err(Refused::Busy(Some(publisher.session.cid)));
         }
-        let _act = match self.hooks.as_ref().zip(vhost.hooks.as_ref()) {
+        // Services are told of streams whoever publishes them.
+        let hooks = self.hooks.as_ref().filter(|_| publishes || !pass);
+        let _act = match hooks.zip(vhost.hooks.as_ref()) {
             Some((hooks, config)) => Some(hooks.ask(ask, config, key, self.roll.stream_id(key)).await?),
             None => None,
         };
-        let _curfew = Curfew::new(self.caller.as_ref(), ask.session, vhost, publishes, end);
+        let settings = publishes.then(|| self.book.follow(vhost, || self.config()));
+        let _curfew = Curfew::new(self.caller.as_ref(), ask.session, settings, end);
         Ok(Box::new(Admission { _act, _seating, _curfew }))
     }
 
@@ -411,6 +505,7 @@ pub fn rules(vhost: &Vhost) -> Rules {
 
 /// The right to publish. Dropping it ends the publication and leaves the lists.
 pub struct Publishing {
+    _watched: Watched,
     // The first to go, so that the end is on its way to the services before the name is free for another publisher.
     _admission: Box<Admission>,
     // Before the publication, so that it has left when the next publisher comes.
@@ -505,6 +600,7 @@ impl Publishing {
 
 /// The right to play. Dropping it leaves the lists.
 pub struct Playing {
+    _watched: Option<Watched>,
     _admission: Box<Admission>,
     /// The stream.
     pub broadcast: Arc<Broadcast>,

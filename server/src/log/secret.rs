@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 /// Parameters whose values nobody shall read.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
+    "oxcast_pass",
     "token",
     "access_token",
     "jwt",

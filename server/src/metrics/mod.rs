@@ -24,6 +24,7 @@ use crate::net::{Door, Loads};
 use crate::process::Identity;
 use crate::protocol::hls;
 use crate::session::Roll;
+use crate::task::Tasks;
 use crate::trace::Tracer;
 
 use page::Page;
@@ -52,6 +53,8 @@ pub struct Sources {
     pub log: log::Meter,
     /// Traces.
     pub tracer: Arc<Tracer>,
+    /// Programs that the server has started.
+    pub tasks: Tasks,
 }
 
 impl Sources {

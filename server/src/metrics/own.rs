@@ -11,6 +11,7 @@ use super::Sources;
 use super::page::{Label, Page};
 use crate::gate::Snapshot;
 use crate::session::{Census, KindFigures, StreamFigures};
+use crate::task::Kind;
 
 pub(super) fn write(page: &mut Page, sources: &Sources, census: &Census) {
     clients(page, census);
@@ -23,6 +24,7 @@ pub(super) fn write(page: &mut Page, sources: &Sources, census: &Census) {
     callbacks(page, sources);
     log(page, sources);
     traces(page, sources);
+    tasks(page, sources);
     process(page, sources);
 }
 
@@ -206,6 +208,24 @@ fn traces(page: &mut Page, sources: &Sources) {
     page.counter("oxcast_trace_spans_sent_total", "Spans that the collector has taken.").value(tracer.sent());
     page.counter("oxcast_trace_spans_lost_total", "Spans that it has not taken, or that were too many.")
         .value(tracer.lost());
+}
+
+/// Programs that the server has started.
+fn tasks(page: &mut Page, sources: &Sources) {
+    let (tasks, reports) = (&sources.tasks, sources.tasks.reports());
+    let mut family = page.gauge("oxcast_tasks", "Programs that are kept running, by kind and state.");
+    for kind in Kind::ALL {
+        let all = reports.iter().filter(|report| report.kind == kind);
+        let running = all.clone().filter(|report| report.pid.is_some()).count();
+        family.sample(&[("kind", kind.name()), ("state", "running")], running);
+        family.sample(&[("kind", kind.name()), ("state", "waiting")], all.count() - running);
+    }
+    let mut family = page.counter("oxcast_task_starts_total", "Programs started, the first time and again.");
+    Kind::ALL.iter().for_each(|kind| family.sample(&[("kind", kind.name())], tasks.figures().starts(*kind)));
+    let mut family = page.counter("oxcast_task_failures_total", "Programs that ended with an error.");
+    Kind::ALL
+        .iter()
+        .for_each(|kind| family.sample(&[("kind", kind.name())], tasks.figures().failures(*kind)));
 }
 
 /// Under the names that all exporters have.

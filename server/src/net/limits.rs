@@ -32,6 +32,11 @@ pub fn own_address(index: usize) -> IpAddr {
     all[index % all.len()]
 }
 
+/// Whether an address is one of this machine.
+pub fn is_local(ip: IpAddr) -> bool {
+    addresses().contains(&ip)
+}
+
 /// Those of IPv4 first; never empty.
 fn addresses() -> Vec<IpAddr> {
     let ip = |i: &InterfaceAddress| {

@@ -16,7 +16,7 @@ use crate::viewer::{PACED, Viewer, count, keep, resolve};
 
 /// A server with segments of one second, if nothing else is said.
 pub fn server(options: &str) -> Server {
-    let fragment = if options.contains("hls_fragment") { "" } else { "hls_fragment 1;" };
+    let fragment = if options.contains("hls_fragment ") { "" } else { "hls_fragment 1;" };
     Server::with_vhost(&format!("hls {{ enabled on; {fragment} {options} }}"))
 }
 

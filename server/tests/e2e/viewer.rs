@@ -7,109 +7,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cbc::cipher::block_padding::Pkcs7;
+use cbc::cipher::{BlockModeDecrypt, KeyIvInit};
+
 use crate::harness::{Server, until};
 use crate::http::{self, Reply};
+pub use crate::playlist::{Entry, Playlist};
 use crate::tools::{self, LIMIT, ffmpeg};
 
 /// How long a segment may take to be there; machines that run tests are busy.
 pub const PACED: Duration = Duration::from_secs(20);
-
-/// A media playlist.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Playlist {
-    /// `EXT-X-MEDIA-SEQUENCE`
-    pub sequence: u64,
-    /// `EXT-X-TARGETDURATION` in seconds.
-    pub target: u64,
-    /// `EXT-X-DISCONTINUITY-SEQUENCE`
-    pub discontinuities: u64,
-    /// Oldest first.
-    pub entries: Vec<Entry>,
-}
-
-/// A segment as it is listed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pub uri: String,
-    pub ms: u64,
-    pub discontinuity: bool,
-}
-
-impl Playlist {
-    /// Reads a playlist; it must be as RFC 8216 wants it, and have nothing that is not known here.
-    #[track_caller]
-    pub fn parse(text: &str) -> Self {
-        let mut lines = text.split_terminator('\n');
-        assert!(text.ends_with('\n'), "{text:?}");
-        assert_eq!(lines.next(), Some("#EXTM3U"), "{text}");
-        let mut playlist = Self::default();
-        let mut head = HashMap::new();
-        let (mut ms, mut discontinuity) = (None, false);
-        for line in lines {
-            if let Some(info) = line.strip_prefix("#EXTINF:") {
-                let (secs, _title) = info.split_once(',').unwrap_or_else(|| panic!("{line}"));
-                let secs: f64 = secs.parse().unwrap_or_else(|_| panic!("{line}"));
-                assert_eq!(ms.replace((secs * 1000.0).round() as u64), None, "{text}");
-            } else if line == "#EXT-X-DISCONTINUITY" {
-                assert!(!discontinuity && ms.is_none(), "{text}");
-                discontinuity = true;
-            } else if line.starts_with('#') {
-                let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("{line}"));
-                let number: u64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
-                assert!(playlist.entries.is_empty() && ms.is_none(), "{name} behind segments");
-                assert_eq!(head.insert(name, number), None, "{name} twice");
-            } else {
-                assert!(!line.is_empty() && line.bytes().all(|b| b.is_ascii_graphic()), "{line:?}");
-                let ms = ms.take().unwrap_or_else(|| panic!("{line} without its length"));
-                let discontinuity = std::mem::take(&mut discontinuity);
-                playlist.entries.push(Entry { uri: line.to_owned(), ms, discontinuity });
-            }
-        }
-        assert!(ms.is_none() && !discontinuity, "ends in between: {text}");
-        assert_eq!(head.remove("#EXT-X-VERSION"), Some(3), "{text}");
-        playlist.target = head.remove("#EXT-X-TARGETDURATION").unwrap_or_else(|| panic!("{text}"));
-        playlist.sequence = head.remove("#EXT-X-MEDIA-SEQUENCE").unwrap_or_else(|| panic!("{text}"));
-        playlist.discontinuities = head.remove("#EXT-X-DISCONTINUITY-SEQUENCE").unwrap_or_default();
-        assert!(head.is_empty(), "{head:?}");
-        let longest = playlist.entries.iter().map(|entry| (entry.ms + 500) / 1000).max();
-        assert!(longest.unwrap_or_default() <= playlist.target, "{text}");
-        playlist
-    }
-
-    /// The number of the segment that comes next.
-    pub fn next(&self) -> u64 {
-        self.sequence + self.entries.len() as u64
-    }
-
-    /// The segments with their numbers.
-    pub fn numbered(&self) -> impl Iterator<Item = (u64, &Entry)> {
-        (self.sequence..).zip(&self.entries)
-    }
-
-    /// All listed time, in milliseconds.
-    pub fn ms(&self) -> u64 {
-        self.entries.iter().map(|entry| entry.ms).sum()
-    }
-
-    /// It may be what becomes of the playlist `before` (RFC 8216 §6.2.1 and §6.2.2).
-    #[track_caller]
-    fn follows(&self, before: &Self) {
-        assert!(self.sequence >= before.sequence, "segments come back: {before:?}, then {self:?}");
-        assert!(self.next() >= before.next(), "segments are taken back: {before:?}, then {self:?}");
-        let removed = (self.sequence - before.sequence) as usize;
-        for (was, is) in before.entries.iter().skip(removed).zip(&self.entries) {
-            assert_eq!(was, is, "what is listed has changed");
-        }
-        let gone = before.entries.iter().take(removed).filter(|entry| entry.discontinuity).count() as u64;
-        // Some may have come and gone between.
-        assert!(self.discontinuities >= before.discontinuities + gone, "{before:?}, then {self:?}");
-        if removed <= before.entries.len() {
-            assert_eq!(self.discontinuities, before.discontinuities + gone, "{before:?}, then {self:?}");
-        }
-        let anew = self.entries.first().is_some_and(|first| first.discontinuity);
-        assert!(self.target >= before.target || anew, "the target shrinks: {before:?}, then {self:?}");
-    }
-}
 
 /// See the module.
 pub struct Viewer {
@@ -122,6 +29,8 @@ pub struct Viewer {
     pub segments: BTreeMap<u64, (Entry, Vec<u8>)>,
     /// Bytes of playlists and segments that it has got.
     pub got: u64,
+    /// Keys by their addresses.
+    pub keys: HashMap<String, [u8; 16]>,
 }
 
 impl Viewer {
@@ -135,7 +44,10 @@ impl Viewer {
     #[track_caller]
     pub fn at(server: &Server, address: &str) -> Self {
         let (segments, playlist) = (BTreeMap::new(), Playlist::default());
-        let mut viewer = Self { at: server.http, address: address.to_owned(), playlist, segments, got: 0 };
+        let keys = HashMap::new();
+        let address = address.to_owned();
+        let mut viewer = Self { at: server.http, address: address.clone(), playlist, segments, got: 0, keys };
+        let address = address.as_str();
         let there = || http::get(server.http, address).ok().filter(|reply| reply.status != 404);
         let text = viewer.read_playlist(until(address, PACED, there));
         if let Some(variant) = variant(&text) {
@@ -155,6 +67,10 @@ impl Viewer {
         for (number, entry) in now.numbered() {
             if !self.segments.contains_key(&number) {
                 let bytes = self.fetch_segment(&entry.uri);
+                let bytes = match &entry.key {
+                    Some((uri, iv)) => self.decrypt(uri, *iv, bytes),
+                    None => bytes,
+                };
                 self.segments.insert(number, (entry.clone(), bytes));
             }
         }
@@ -184,12 +100,32 @@ impl Viewer {
 
     #[track_caller]
     fn fetch_segment(&mut self, uri: &str) -> Vec<u8> {
+        let kind = match uri.split('?').next().and_then(|path| path.rsplit('.').next()) {
+            Some("key") => "application/octet-stream",
+            Some("ts") => "video/MP2T",
+            _ => "video/mp4",
+        };
         let address = resolve(&self.address, uri);
         let reply = http::get(self.at, &address).unwrap();
         assert_eq!(reply.status, 200, "{address}: {}", reply.head);
-        assert_eq!(field(&reply, "content-type"), Some("video/MP2T"), "{}", reply.head);
+        assert_eq!(field(&reply, "content-type"), Some(kind), "{}", reply.head);
         self.got += reply.body.len() as u64;
         reply.body
+    }
+
+    /// AES-128 in CBC mode over all of it, with PKCS#7 padding.
+    #[track_caller]
+    fn decrypt(&mut self, uri: &str, iv: u128, mut bytes: Vec<u8>) -> Vec<u8> {
+        if !self.keys.contains_key(uri) {
+            let key = self.fetch_segment(uri);
+            self.keys.insert(uri.to_owned(), key.try_into().expect("16 bytes of key"));
+        }
+        assert!(bytes.len().is_multiple_of(16));
+        let iv = iv.to_be_bytes();
+        let decryptor = cbc::Decryptor::<aes::Aes128>::new((&self.keys[uri]).into(), (&iv).into());
+        let length = decryptor.decrypt_padded::<Pkcs7>(&mut bytes).expect("the padding is right").len();
+        bytes.truncate(length);
+        bytes
     }
 
     /// The segments with these numbers as they stand behind each other, without a discontinuity between them; their packets are

@@ -11,6 +11,6 @@ mod segmenter;
 mod window;
 
 pub use cutter::{Cut, Cutter, CutterOptions, Segment, Verdict};
-pub use playlist::{Playlist, master, with_query};
+pub use playlist::{Playlist, Queries, master, with_query};
 pub use segmenter::{Piece, Segmenter, SegmenterOptions};
-pub use window::{Entry, Window};
+pub use window::{Entry, Key, Window};

@@ -4,13 +4,14 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write;
+use std::sync::Arc;
 
 use media::Micros;
 
 use super::Playlist;
 
 /// A segment in the playlist.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
     /// Its number, one more than that of the segment before.
     pub seq: u64,
@@ -20,6 +21,17 @@ pub struct Entry {
     pub duration: Micros,
     /// It does not follow the segment before.
     pub discontinuity: bool,
+    /// What it is encrypted with, if it is.
+    pub key: Option<Key>,
+}
+
+/// What decrypts a segment (AES-128, §4.3.2.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Where players find the key.
+    pub uri: Arc<str>,
+    /// The initialisation vector.
+    pub iv: [u8; 16],
 }
 
 /// The newest segments of a stream.
@@ -115,26 +127,43 @@ impl Window {
     pub fn playlist(&self) -> Option<Playlist> {
         let first = self.entries.front()?;
         let target = self.target_secs();
-        let mut text = format!(
-            "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-TARGETDURATION:{target}\n",
+        let mut text = Playlist::default();
+        // Writing to a playlist cannot fail.
+        let _ = writeln!(
+            text,
+            "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-TARGETDURATION:{target}",
             first.seq
         );
-        // Writing to a string cannot fail.
         if self.discontinuities > 0 {
             let _ = writeln!(text, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", self.discontinuities);
         }
-        for Entry { uri, duration, discontinuity, .. } in &self.entries {
-            if *discontinuity {
-                text.push_str("#EXT-X-DISCONTINUITY\n");
+        let mut key = None;
+        for entry in &self.entries {
+            if entry.discontinuity {
+                text.push("#EXT-X-DISCONTINUITY\n");
             }
-            let ms = millis(*duration);
-            let _ = writeln!(text, "#EXTINF:{}.{:03}, no desc\n{uri}", ms / 1000, ms % 1000);
+            // The first that is listed is always told, wherever the window begins.
+            if entry.key.as_ref() != key {
+                write_key(&mut text, entry.key.as_ref());
+                key = entry.key.as_ref();
+            }
+            let ms = millis(entry.duration);
+            let _ = writeln!(text, "#EXTINF:{}.{:03}, no desc", ms / 1000, ms % 1000);
+            text.push_media(&entry.uri);
+            text.push("\n");
         }
         if self.ended {
-            text.push_str("#EXT-X-ENDLIST\n");
+            text.push("#EXT-X-ENDLIST\n");
         }
-        Some(Playlist::new(text))
+        Some(text)
     }
+}
+
+fn write_key(text: &mut Playlist, key: Option<&Key>) {
+    let Some(Key { uri, iv }) = key else { return text.push("#EXT-X-KEY:METHOD=NONE\n") };
+    text.push("#EXT-X-KEY:METHOD=AES-128,URI=\"");
+    text.push_key(uri);
+    let _ = writeln!(text, "\",IV=0x{:032x}", u128::from_be_bytes(*iv));
 }
 
 /// To the nearest; the target follows what players read in the list.
@@ -146,10 +175,12 @@ fn millis(time: Micros) -> i64 {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Queries;
     use super::*;
 
     fn entry(seq: u64, ms: i64, discontinuity: bool) -> Entry {
-        Entry { seq, uri: format!("livestream-{seq}.ts"), duration: Micros::from_millis(ms), discontinuity }
+        let uri = format!("livestream-{seq}.ts");
+        Entry { seq, uri, duration: Micros::from_millis(ms), discontinuity, ..Entry::default() }
     }
 
     fn window(secs: i64, target: i64) -> Window {
@@ -261,6 +292,27 @@ mod tests {
         window.end();
         window.push(entry(1, 2000, true));
         assert!(!text(&window).contains("ENDLIST"));
+    }
+
+    #[test]
+    fn keys_never_slide_out() {
+        let mut window = window(3, 2);
+        let key = |n: u8| Some(Key { uri: format!("{}.key", n / 2).into(), iv: [n / 2; 16] });
+        for n in 0..5 {
+            window.push(Entry { key: key(n), ..entry(n.into(), 2000, false) });
+        }
+        let tag =
+            |n| format!("#EXT-X-KEY:METHOD=AES-128,URI=\"{n}.key\",IV=0x{}\n", format!("{n:02}").repeat(16));
+        let segment = |n| format!("#EXTINF:2.000, no desc\nlivestream-{n}.ts\n");
+        let listed = |text: &str| text.split_once("DURATION:2\n").unwrap().1.to_owned();
+        let want = [tag(1), segment(3), tag(2), segment(4)].concat();
+        assert_eq!(listed(&text(&window)), want, "of two with one key, the first is gone");
+        window.push(entry(5, 2000, false));
+        let want = [tag(2), segment(4), "#EXT-X-KEY:METHOD=NONE\n".into(), segment(5)].concat();
+        assert_eq!(listed(&text(&window)), want);
+        let mut personal = String::new();
+        window.playlist().unwrap().render(Queries { media: "", keys: "x=1" }, &mut personal);
+        assert_eq!(listed(&personal), want.replace("2.key", "2.key?x=1"));
     }
 
     proptest! {

@@ -37,7 +37,7 @@ pub(super) async fn beside_streams(call: Call) -> Response {
 
 fn answer(call: &Call, description: &Value) -> Response {
     if call.method != Method::GET {
-        return Call::refuse_method();
+        return Call::refuse_method("GET");
     }
     call.reply(description)
 }
@@ -55,6 +55,10 @@ fn description() -> Value {
         paths.extend(listed(list));
     }
     paths.insert("/api/v1/events".into(), json!({ "get": events() }));
+    let tasks = shapes::success("tasks", json!({ "type": "array", "items": shapes::task() }));
+    let tasks =
+        operation("Programs that the server keeps running", &[count("start", 0), count("count", 10)], tasks);
+    paths.insert("/api/v1/tasks".into(), json!({ "get": strict(tasks) }));
     let own = json!({ "type": "object" });
     paths.insert(PATH.into(), json!({ "get": strict(operation("This description", &[], own)) }));
     paths.insert("/metrics".into(), json!({ "get": metrics() }));

@@ -85,6 +85,20 @@ pub(super) fn either(success: Value, code: u16) -> Value {
     json!({ "oneOf": [success, failure(code)] })
 }
 
+/// A program that the server keeps running.
+pub(super) fn task() -> Value {
+    let kinds = json!({ "enum": ["ingest", "transcode", "exec"] });
+    let states = json!({ "enum": ["running", "waiting"] });
+    let fixed = object([
+        ("kind", kinds),
+        ("state", states),
+        ("pid", or_null(int())),
+        ("since", float()),
+        ("restarts", int()),
+    ]);
+    joined(fixed, all("name vhost stream reason", text))
+}
+
 /// Paths that take nothing: what they are for, and their answers.
 pub(super) fn plain() -> Vec<(&'static str, &'static str, Value)> {
     let sampled =

@@ -7,21 +7,16 @@ const CASTER: Status = NotBuilt("stream casters");
 const CLOUD: Status = NotBuilt("cloud logging and tracing");
 const CLUSTER: Status = NotBuilt("edge and origin clusters");
 const DASH: Status = NotBuilt("DASH output");
-const EXEC: Status = NotBuilt("commands started per stream");
-const FFMPEG: Status = NotBuilt("ffmpeg tasks");
 const FORWARD: Status = NotBuilt("forwarding to other servers");
 const HDS: Status = NotBuilt("HDS output");
 const HLS_FMP4: Status = NotBuilt("HLS with fragmented MP4");
-const HLS_KEYS: Status = NotBuilt("encrypted HLS");
 const HLS_RECOVER: Status = NotBuilt("continuing an HLS playlist after a restart");
-const INGEST: Status = NotBuilt("pulling inputs with ffmpeg");
 const MERGED: Status = NotBuilt(
     "start codes in RTP packets, which no standard knows: NAL units are aggregated as RFC 6184 says",
 );
 const RTC_CLOCK: Status = NotBuilt("WebRTC clock rates from the SDP");
 const RTSP: Status = NotBuilt("RTSP playback");
 const SRT: Status = NotBuilt("SRT");
-const TRANSCODE: Status = NotBuilt("transcoding with ffmpeg");
 const VERSION: Status = NotBuilt("asking a vendor for new versions: this server tells nobody that it runs");
 
 macro_rules! table {
@@ -78,8 +73,9 @@ pub static TABLE: &[Directive] = table! {
     "srs_log_max_files", Int, "5", Variable, Live, Built, "how many of those put aside are kept, as `.1` (the newest), `.2` and so on", since "ours";
     "utc_time", On, "off", Variable, Live, Built, "UTC instead of local time in the log";
     "pithy_print_ms", IntMs, "10000", Variable, Push, Built, "time between two status lines of a kind of clients";
-    "ff_log_dir", Path, "./objs", Variable, Live, FFMPEG, "directory for what started ffmpeg processes print; `/dev/null` for nowhere";
-    "ff_log_level", Text, "info", Variable, Live, FFMPEG, "log level of ffmpeg processes that pull inputs";
+    "ff_log_dir", Path, "./objs", Variable, Live, Built, "directory for what started programs print; `/dev/null` for nowhere";
+    "ff_log_level", Text, "info", Variable, Live, Built, "log level of ffmpeg processes that pull inputs";
+    "ff_log_max_size", Text, "8m", Variable, Live, Built, "size at which such a log is put aside as `NAME.log.1` (the one before that is deleted): bytes, or a number with `k`, `m` or `g` behind it, 0 for never", since "ours";
 
     "rtmps", Block, "", None, Push, Built, "RTMP over TLS", since "7.0";
     "rtmps.enabled", On, "off", Variable, Push, Built, "listen for RTMPS", since "7.0";
@@ -310,8 +306,8 @@ pub static TABLE: &[Directive] = table! {
     "vhost.limits.ip_connections", Int, "0", None, Live, Built, "publishers and players from one address; of IPv6, from one /64";
     "vhost.limits.ip_streams", Int, "0", None, Live, Built, "publishers from there";
     "vhost.limits.ip_players", Int, "0", None, Live, Built, "players from there";
-    "vhost.limits.bitrate", Int, "0", None, Live, Built, "kbit/s that a publisher may send; more ends it";
-    "vhost.limits.bitrate_grace", FloatS, "10", None, Live, Built, "after it has sent twice as much for so long, or less for longer";
+    "vhost.limits.bitrate", Int, "0", None, Push, Built, "kbit/s that a publisher may send; more ends it";
+    "vhost.limits.bitrate_grace", FloatS, "10", None, Push, Built, "after it has sent twice as much for so long, or less for longer";
 
     "vhost.token", Block, "", None, Live, Built, "tokens (JWT) that clients show (ours)";
     "vhost.token.enabled", On, "off", None, Live, Built, "ask for them";
@@ -363,9 +359,12 @@ pub static TABLE: &[Directive] = table! {
     "vhost.http_hooks.on_hls", Words, "", Variable, Live, Built, "a segment is complete", like "http://127.0.0.1:8085/api/v1/hls";
     "vhost.http_hooks.on_hls_notify", Words, "", Variable, Live, Built, "GET after each segment", like "http://127.0.0.1:8085/api/v1/hls/[app]/[stream]/[ts_url][param]";
 
-    "vhost.exec", Block, "", None, Push, EXEC, "commands that run while a stream is published";
-    "vhost.exec.enabled", On, "off", None, Push, EXEC, "run them";
-    "vhost.exec.publish", Lines, "", None, Push, EXEC, "command and arguments; repeatable", like "./objs/ffmpeg/bin/ffmpeg -f flv -i [url] -c copy -y ./[stream].flv";
+    "vhost.exec", Block, "", None, Push, Built, "commands that run for streams";
+    "vhost.exec.enabled", On, "off", None, Push, Built, "run them";
+    "vhost.exec.publish", Lines, "", None, Push, Built, "command and arguments, run while a stream is published and again when it ends; repeatable", like "./objs/ffmpeg/bin/ffmpeg -f flv -i [url] -c copy -y ./[stream].flv";
+    "vhost.exec.unpublish", Lines, "", None, Live, Built, "command and arguments, run once when a publisher has left; repeatable", since "ours", like "./objs/upload.sh ./[stream].flv";
+    "vhost.exec.play", Lines, "", None, Live, Built, "command and arguments, run once when a player has come; repeatable", since "ours", like "./objs/count.sh [stream] come";
+    "vhost.exec.stop", Lines, "", None, Live, Built, "command and arguments, run once when a player has left; repeatable", since "ours", like "./objs/count.sh [stream] left";
 
     "vhost.dash", Block, "", None, Push, DASH, "MPEG-DASH";
     "vhost.dash.enabled", On, "off", Variable, Push, DASH, "write it";
@@ -403,11 +402,11 @@ pub static TABLE: &[Directive] = table! {
     "vhost.hls.hls_nb_notify", Int, "64", Variable, Live, Built, "bytes read of the answer to on_hls_notify";
     "vhost.hls.hls_ctx", NotOff, "on", Variable, Live, Built, "give each player a session id";
     "vhost.hls.hls_ts_ctx", NotOff, "on", Variable, Live, Built, "put it on segment addresses too";
-    "vhost.hls.hls_keys", NotOff, "off", Variable, Push, HLS_KEYS, "encrypt with AES-128";
-    "vhost.hls.hls_fragments_per_key", Int, "5", Variable, Push, HLS_KEYS, "segments per key";
-    "vhost.hls.hls_key_file", Path, "[app]/[stream]-[seq].key", Variable, Push, HLS_KEYS, "key file";
-    "vhost.hls.hls_key_file_path", Path, "", Variable, Push, HLS_KEYS, "where keys are written, else `hls_path`", like "./objs/nginx/html";
-    "vhost.hls.hls_key_url", Text, "", Variable, Push, HLS_KEYS, "address of the keys, else `hls_path`", like "https://localhost:8080";
+    "vhost.hls.hls_keys", NotOff, "off", Variable, Push, Built, "encrypt with AES-128";
+    "vhost.hls.hls_fragments_per_key", Int, "5", Variable, Push, Built, "segments per key";
+    "vhost.hls.hls_key_file", Path, "[app]/[stream]-[seq].key", Variable, Push, Built, "key file";
+    "vhost.hls.hls_key_file_path", Path, "", Variable, Push, Built, "where keys are written, else `hls_path`", like "./objs/nginx/html";
+    "vhost.hls.hls_key_url", Text, "", Variable, Push, Built, "put before each key's address, in front of its query if it has one", like "https://localhost:8080";
     "vhost.hls.hls_dts_directly", NotOff, "on", Variable, Push, Built, "take audio times from RTMP as they are";
     "vhost.hls.hls_storage", Text, "disk", None, Push, Built, "where segments are kept: `disk`, or `ram`, which writes no file (SRS no longer has it)";
     "vhost.hls.hls_mount", Any, "", None, No, NoEffect, "relic of HLS in memory", like "[vhost]/[app]/[stream].m3u8";
@@ -427,40 +426,41 @@ pub static TABLE: &[Directive] = table! {
     "vhost.dvr.dvr_wait_keyframe", NotOff, "on", Variable, Push, Built, "begin and cut at keyframes only";
     "vhost.dvr.time_jitter", Text, "full", Variable, Push, Built, "correction of timestamps: full, zero or off";
 
-    "vhost.ingest", Blocks, "", None, Push, INGEST, "an input pulled with ffmpeg and published here; repeatable with different ids";
-    "vhost.ingest.enabled", On, "off", None, Push, INGEST, "pull it";
-    "vhost.ingest.input", Block, "", None, Push, INGEST, "what to pull";
-    "vhost.ingest.input.type", Text, "file", None, Push, INGEST, "file or stream";
-    "vhost.ingest.input.url", Text, "", None, Push, INGEST, "path or address", like "./doc/source.flv";
-    "vhost.ingest.ffmpeg", Path, "", None, Push, INGEST, "the ffmpeg program", like "./objs/ffmpeg/bin/ffmpeg";
-    "vhost.ingest.engine", Blocks, "", None, Push, INGEST, "how to encode; off copies. Takes all directives of a `transcode` engine";
-    "vhost.ingest.engine.enabled", On, "off", None, Push, INGEST, "encode";
-    "vhost.ingest.engine.output", Text, "", None, Push, INGEST, "RTMP address of the result", like "rtmp://127.0.0.1:[port]/live?vhost=[vhost]/livestream";
+    "vhost.ingest", Blocks, "", None, Push, Built, "an input pulled with ffmpeg and published here; repeatable with different ids";
+    "vhost.ingest.enabled", On, "off", None, Push, Built, "pull it";
+    "vhost.ingest.input", Block, "", None, Push, Built, "what to pull";
+    "vhost.ingest.input.type", Text, "file", None, Push, Built, "`file`, `stream`, or `list`: files one after the other, listed as ffmpeg's concat wants it";
+    "vhost.ingest.input.url", Text, "", None, Push, Built, "path or address", like "./doc/source.flv";
+    "vhost.ingest.input.loop", NotOff, "on", None, Push, Built, "a file or a list begins again at its end, with timestamps that go on; `off` starts ffmpeg again instead, as SRS does", since "ours";
+    "vhost.ingest.ffmpeg", Path, "", None, Push, Built, "the ffmpeg program", like "./objs/ffmpeg/bin/ffmpeg";
+    "vhost.ingest.engine", Blocks, "", None, Push, Built, "how to encode; off copies. Takes all directives of a `transcode` engine";
+    "vhost.ingest.engine.enabled", On, "off", None, Push, Built, "encode";
+    "vhost.ingest.engine.output", Text, "", None, Push, Built, "RTMP address of the result", like "rtmp://127.0.0.1:[port]/live?vhost=[vhost]/livestream";
 
-    "vhost.transcode", Blocks, "", None, Push, TRANSCODE, "transcodes streams with ffmpeg: all, those of an app, or one app/stream; only the first block counts";
-    "vhost.transcode.enabled", On, "off", None, Push, TRANSCODE, "use this block";
-    "vhost.transcode.ffmpeg", Path, "", None, Push, TRANSCODE, "the ffmpeg program", like "./objs/ffmpeg/bin/ffmpeg";
-    "vhost.transcode.engine", Blocks, "", None, Push, TRANSCODE, "one output";
-    "vhost.transcode.engine.enabled", On, "off", None, Push, TRANSCODE, "use this engine";
-    "vhost.transcode.engine.perfile", Options, "", None, Push, TRANSCODE, "options before the input, such as `re` or `rtsp_transport tcp`";
-    "vhost.transcode.engine.iformat", Text, "flv", None, Push, TRANSCODE, "input format, `off` leaves it out";
-    "vhost.transcode.engine.vfilter", Options, "", None, Push, TRANSCODE, "options after the input, such as `i`, `vf` or `filter_complex`";
-    "vhost.transcode.engine.vcodec", Text, "", None, Push, TRANSCODE, "libx264, png, copy or vn (none)", like "libx264";
-    "vhost.transcode.engine.vbitrate", Int, "0", None, Push, TRANSCODE, "video kbit/s, 0 as the source";
-    "vhost.transcode.engine.vfps", Float, "0", None, Push, TRANSCODE, "pictures per second, 0 as the source";
-    "vhost.transcode.engine.vwidth", Int, "0", None, Push, TRANSCODE, "width, 0 as the source";
-    "vhost.transcode.engine.vheight", Int, "0", None, Push, TRANSCODE, "height, 0 as the source";
-    "vhost.transcode.engine.vthreads", Int, "1", None, Push, TRANSCODE, "threads of the encoder";
-    "vhost.transcode.engine.vprofile", Text, "", None, Push, TRANSCODE, "x264 profile", like "main";
-    "vhost.transcode.engine.vpreset", Text, "", None, Push, TRANSCODE, "x264 preset", like "medium";
-    "vhost.transcode.engine.vparams", Options, "", None, Push, TRANSCODE, "more video options, such as `t`, `coder`, `b_strategy`, `bf`, `refs`";
-    "vhost.transcode.engine.acodec", Text, "", None, Push, TRANSCODE, "an audio encoder, copy or an (none)", like "libfdk_aac";
-    "vhost.transcode.engine.abitrate", Int, "0", None, Push, TRANSCODE, "audio kbit/s, 0 as the source";
-    "vhost.transcode.engine.asample_rate", Int, "0", None, Push, TRANSCODE, "audio samples per second, 0 as the source";
-    "vhost.transcode.engine.achannels", Int, "0", None, Push, TRANSCODE, "audio channels: 1 or 2, 0 as the source";
-    "vhost.transcode.engine.aparams", Options, "", None, Push, TRANSCODE, "more audio options, such as `profile:a` or `bsf:a`";
-    "vhost.transcode.engine.oformat", Text, "flv", None, Push, TRANSCODE, "output format, `off` leaves it out";
-    "vhost.transcode.engine.output", Text, "", None, Push, TRANSCODE, "where the result goes", like "rtmp://127.0.0.1:[port]/[app]?vhost=[vhost]/[stream]_[engine]";
+    "vhost.transcode", Blocks, "", None, Push, Built, "transcodes streams with ffmpeg: all, those of an app, or one app/stream; repeatable";
+    "vhost.transcode.enabled", On, "off", None, Push, Built, "use this block";
+    "vhost.transcode.ffmpeg", Path, "", None, Push, Built, "the ffmpeg program", like "./objs/ffmpeg/bin/ffmpeg";
+    "vhost.transcode.engine", Blocks, "", None, Push, Built, "one output";
+    "vhost.transcode.engine.enabled", On, "off", None, Push, Built, "use this engine";
+    "vhost.transcode.engine.perfile", Options, "", None, Push, Built, "options before the input, such as `re` or `rtsp_transport tcp`";
+    "vhost.transcode.engine.iformat", Text, "flv", None, Push, Built, "input format, `off` leaves it out";
+    "vhost.transcode.engine.vfilter", Options, "", None, Push, Built, "options after the input, such as `i`, `vf` or `filter_complex`";
+    "vhost.transcode.engine.vcodec", Text, "", None, Push, Built, "an encoder such as libx264, libx265 or png; copy, or vn (none)", like "libx264";
+    "vhost.transcode.engine.vbitrate", Int, "0", None, Push, Built, "video kbit/s, 0 as the source";
+    "vhost.transcode.engine.vfps", Float, "0", None, Push, Built, "pictures per second, 0 as the source";
+    "vhost.transcode.engine.vwidth", Int, "0", None, Push, Built, "width, 0 as the source";
+    "vhost.transcode.engine.vheight", Int, "0", None, Push, Built, "height, 0 as the source";
+    "vhost.transcode.engine.vthreads", Int, "1", None, Push, Built, "threads of the encoder";
+    "vhost.transcode.engine.vprofile", Text, "", None, Push, Built, "x264 profile", like "main";
+    "vhost.transcode.engine.vpreset", Text, "", None, Push, Built, "x264 preset", like "medium";
+    "vhost.transcode.engine.vparams", Options, "", None, Push, Built, "more video options, such as `t`, `coder`, `b_strategy`, `bf`, `refs`";
+    "vhost.transcode.engine.acodec", Text, "", None, Push, Built, "an audio encoder, copy or an (none)", like "libfdk_aac";
+    "vhost.transcode.engine.abitrate", Int, "0", None, Push, Built, "audio kbit/s, 0 as the source";
+    "vhost.transcode.engine.asample_rate", Int, "0", None, Push, Built, "audio samples per second, 0 as the source";
+    "vhost.transcode.engine.achannels", Int, "0", None, Push, Built, "audio channels: 1 or 2, 0 as the source";
+    "vhost.transcode.engine.aparams", Options, "", None, Push, Built, "more audio options, such as `profile:a` or `bsf:a`";
+    "vhost.transcode.engine.oformat", Text, "flv", None, Push, Built, "output format, `off` leaves it out";
+    "vhost.transcode.engine.output", Text, "", None, Push, Built, "where the result goes", like "rtmp://127.0.0.1:[port]/[app]?vhost=[vhost]/[stream]_[engine]";
 
     "vhost.rtc", Block, "", None, Live, Built, "WebRTC on this vhost";
     "vhost.rtc.enabled", On, "off", Variable, Live, Built, "allow it";

@@ -4,6 +4,7 @@
 //! cut and packed is told by `formats::hls`.
 
 mod figures;
+mod keys;
 mod packager;
 mod serve;
 mod sessions;

@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use formats::hls;
+use formats::hls::{self, Queries};
 use http_range_header::{ParsedRanges, parse_range_header};
 use hub::StreamKey;
 use hyper::body::{Frame, SizeHint};
@@ -24,16 +24,15 @@ use tracing::{Instrument, info, warn};
 
 use super::Service;
 use super::sessions::Player;
-use super::shelf::{self, Segment, Shelved};
+use super::shelf::{self, Segment, Shelved, Type};
 use crate::config::Vhost;
-use crate::gate::Ask;
+use crate::gate::{Ask, Refused};
 use crate::http::observed::Observed;
 use crate::http::{refusal, request};
 use crate::log;
 use crate::session::{self, Cid, Kind, Session};
 
 const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
-const SEGMENT: HeaderValue = HeaderValue::from_static("video/MP2T");
 const LIVE: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// A playlist from a file is not larger than this.
@@ -62,11 +61,21 @@ pub async fn before_files(State(service): State<Service>, request: Request, next
     match wanted.file.rsplit_once('.').map(|(_, ending)| ending) {
         Some("m3u8") => service.playlist(wanted, player, request, next).await,
         Some("ts") => service.segment(wanted, player, request, next).await,
+        _ if service.shelf.segment(&wanted.place).is_some() || wanted.is_key() => {
+            service.segment(wanted, player, request, next).await
+        }
         _ => next.run(request).await,
     }
 }
 
 impl Wanted {
+    /// It may be a key, even if it is not on the shelf: a file that is left from before.
+    fn is_key(&self) -> bool {
+        let keys = self.vhost.hls.as_ref().and_then(|hls| hls.keys.as_ref());
+        let ending = keys.and_then(|keys| keys.file.rsplit_once('.')).map(|(_, ending)| ending);
+        ending.is_some() && ending == self.file.rsplit_once('.').map(|(_, ending)| ending)
+    }
+
     /// It is of this stream, whatever its address looks like.
     fn of(&mut self, stream: &StreamKey) {
         self.app.clone_from(&stream.app);
@@ -87,7 +96,7 @@ impl Service {
         let player = ctx(request.uri()).and_then(|cid| self.sessions.find(cid));
         // The address of a segment does not name the vhost, its player does.
         let asked = match &player {
-            Some(player) if file.ends_with(".ts") => player.vhost.clone(),
+            Some(player) if !file.ends_with(".m3u8") => player.vhost.clone(),
             _ => request::vhost(request),
         };
         let vhost = self.gate.vhost(&asked).ok()?;
@@ -143,7 +152,7 @@ impl Service {
         playlist: &hls::Playlist,
     ) -> Response {
         if !wanted.vhost.hls_sessions.ctx {
-            return answer(render(playlist, told_vhost(&wanted.uri).unwrap_or_default()));
+            return answer(render(playlist, Queries::all(told_vhost(&wanted.uri).unwrap_or_default())));
         }
         let cid = ctx(&wanted.uri);
         let player = match known {
@@ -169,17 +178,18 @@ impl Service {
                 Err(refusal) => return refusal,
             },
         };
-        let text = match wanted.vhost.hls_sessions.ts_ctx {
-            true => render(playlist, &format!("hls_ctx={}", player.session.cid)),
-            false => render(playlist, told_vhost(&wanted.uri).unwrap_or_default()),
+        let name = format!("hls_ctx={}", player.session.cid);
+        let media = match wanted.vhost.hls_sessions.ts_ctx {
+            true => &name,
+            false => told_vhost(&wanted.uri).unwrap_or_default(),
         };
-        counted(answer(text), &player)
+        counted(answer(render(playlist, Queries { media, keys: &name })), &player)
     }
 
     /// Asks the gate for a new player, whose name is `cid` if it has one.
     async fn admit(&self, wanted: &Wanted, cid: Option<Cid>) -> Result<Arc<Player>, Response> {
         if self.sessions.is_full() {
-            return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, &"too many HLS players"));
+            return Err(refusal::respond(&Refused::Unable("too many HLS players".into())));
         }
         let session = Session::named(cid.unwrap_or_else(Cid::random), wanted.peer);
         let span = log::span(session.cid);
@@ -213,36 +223,52 @@ impl Service {
         next: Next,
     ) -> Response {
         let player = player.filter(|player| player.plays());
-        let Some(Shelved { segment, stream, since }) = self.shelf.segment(&wanted.place) else {
-            let response = next.run(request).await;
-            return match player {
-                Some(player) => counted(response, &player),
-                None => response,
-            };
-        };
-        if let Some(player) = player {
-            player.session.counters.fall_behind(since.elapsed());
-            return counted(send(segment, request).await, &player);
+        let shelved = self.shelf.segment(&wanted.place);
+        let is_secret = shelved.as_ref().map_or(wanted.is_key(), |shelved| shelved.kind == Type::Key);
+        let mut player = player;
+        if let Some(shelved) = &shelved {
+            wanted.of(&shelved.stream);
+            // Its name opens no other stream.
+            player = player.filter(|player| player.is_for(&shelved.stream));
         }
+        let ours = shelved.is_some() || is_secret;
+        // What is not ours is a file like any other, but for being counted.
+        if ours
+            && player.is_none()
+            && let Err(refusal) = self.admit_fetch(&wanted, is_secret).await
+        {
+            return refusal;
+        }
+        if let (Some(shelved), Some(player)) = (&shelved, &player) {
+            player.session.counters.fall_behind(shelved.since.elapsed());
+        }
+        let response = match shelved {
+            Some(Shelved { segment, kind, .. }) => send(segment, kind, request).await,
+            None => next.run(request).await,
+        };
+        match player {
+            Some(player) => counted(response, &player),
+            None => response,
+        }
+    }
+
+    /// Whether somebody without a session may have this segment or key.
+    async fn admit_fetch(&self, wanted: &Wanted, is_secret: bool) -> Result<(), Response> {
         if !wanted.vhost.hls_sessions.ctx {
-            return send(segment, request).await;
+            return Ok(());
         }
-        wanted.of(&stream);
         let session = Session::named(Cid::random(), wanted.peer);
-        let ask = self.ask(&session, &wanted);
-        let admitted = match wanted.vhost.hls_sessions.ts_ctx {
+        let ask = self.ask(&session, wanted);
+        let admitted = match wanted.vhost.hls_sessions.ts_ctx || is_secret {
             // Media for nobody we know: the gate decides, as it would for a player.
-            true => self.gate.play(ask).await.map(Some),
+            true => self.gate.play(ask).await.map(drop),
             // Segments are to be anybody's, such as a network's that caches them.
-            false => self.gate.check_fetch(&ask).map(|()| None),
+            false => self.gate.check_fetch(&ask),
         };
-        match admitted {
-            Ok(_playing) => send(segment, request).await,
-            Err(refused) => {
-                warn!("client refused: {refused}, peer={}", session.peer);
-                refusal::respond(&refused)
-            }
-        }
+        admitted.map_err(|refused| {
+            warn!("client refused: {refused}, peer={}", session.peer);
+            refusal::respond(&refused)
+        })
     }
 }
 
@@ -259,9 +285,9 @@ fn told_vhost(uri: &Uri) -> Option<&str> {
     told("vhost").or_else(|| told("domain"))
 }
 
-fn render(playlist: &hls::Playlist, query: &str) -> String {
+fn render(playlist: &hls::Playlist, queries: Queries<'_>) -> String {
     let mut text = String::new();
-    playlist.render(query, &mut text);
+    playlist.render(queries, &mut text);
     text
 }
 
@@ -284,7 +310,7 @@ fn refuse(status: StatusCode, reason: &dyn Display) -> Response {
     (status, format!("{reason}\n")).into_response()
 }
 
-async fn send(segment: Segment, mut request: Request) -> Response {
+async fn send(segment: Segment, kind: Type, mut request: Request) -> Response {
     // What makes no sense, and what nobody needs of a segment, is the whole (RFC 9110 §14.2).
     if range(&request).is_none() {
         request.headers_mut().remove(header::RANGE);
@@ -297,7 +323,14 @@ async fn send(segment: Segment, mut request: Request) -> Response {
         },
     };
     if response.status().is_success() {
-        response.headers_mut().insert(header::CONTENT_TYPE, SEGMENT);
+        let told = match kind {
+            Type::Ts => "video/MP2T",
+            Type::Key => "application/octet-stream",
+        };
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(told));
+        if kind == Type::Key {
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
     }
     response
 }

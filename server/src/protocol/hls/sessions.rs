@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hub::StreamKey;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{Instrument, info};
@@ -22,6 +23,8 @@ pub(super) struct Player {
     pub(super) session: Arc<Session>,
     /// The playlist that it was admitted to; its name opens no other.
     pub(super) place: String,
+    /// The stream that it was admitted to.
+    stream: StreamKey,
     /// The vhost that it is of, which the addresses of segments do not name.
     pub(super) vhost: String,
     timeout: Duration,
@@ -67,13 +70,14 @@ impl Sessions {
     ) -> Arc<Player> {
         let timeout = playing.vhost.hls_sessions.timeout;
         let vhost = playing.vhost.name.clone();
+        let stream = playing.broadcast.key().clone();
         let state = State { seen: Instant::now(), came_back: false, playing: Some(playing) };
         let cid = session.cid;
         let mut all = self.0.lock();
         if let Some(known) = all.get(&cid) {
             return known.clone();
         }
-        let player = Arc::new(Player { session, place, vhost, timeout, state: Mutex::new(state) });
+        let player = Arc::new(Player { session, place, stream, vhost, timeout, state: Mutex::new(state) });
         all.insert(cid, player.clone());
         drop(all);
         let (sessions, watched) = (self.clone(), player.clone());
@@ -93,6 +97,11 @@ impl Player {
         state.seen = Instant::now();
         state.came_back = true;
         state.playing.is_some()
+    }
+
+    /// It was admitted to this stream.
+    pub(super) fn is_for(&self, stream: &StreamKey) -> bool {
+        self.stream == *stream
     }
 
     /// It may have segments.

@@ -32,10 +32,20 @@ pub(super) struct Listed {
 #[derive(Clone, Debug)]
 pub(super) struct Shelved {
     pub(super) segment: Segment,
+    pub(super) kind: Type,
     /// The stream that it is of.
     pub(super) stream: Arc<StreamKey>,
     /// Since when it is there, which is when the last of it was new.
     pub(super) since: Instant,
+}
+
+/// What it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Type {
+    /// A segment of MPEG-TS.
+    Ts,
+    /// A key.
+    Key,
 }
 
 /// Where a segment is.
@@ -71,8 +81,8 @@ impl Shelf {
         self.playlists.write().insert(place.to_owned(), listed);
     }
 
-    pub(super) fn put_segment(&self, place: String, segment: Segment, stream: &Arc<StreamKey>) {
-        let shelved = Shelved { segment, stream: stream.clone(), since: Instant::now() };
+    pub(super) fn put(&self, place: String, segment: Segment, kind: Type, stream: &Arc<StreamKey>) {
+        let shelved = Shelved { segment, kind, stream: stream.clone(), since: Instant::now() };
         self.segments.write().insert(place, shelved);
     }
 

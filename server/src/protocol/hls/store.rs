@@ -99,6 +99,12 @@ pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     }
 }
 
+/// Writes a whole small file that nobody reads before it is listed.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = create(OpenOptions::new().write(true).create(true).truncate(true), path)?;
+    file.write_all(bytes).map_err(|e| named(path, e))
+}
+
 /// Deletes a file that was written by [`replace`].
 pub(super) fn remove_replaced(path: &Path) {
     remove(path);

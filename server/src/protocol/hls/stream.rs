@@ -1,6 +1,8 @@
 //! One stream on its way to segments: names, window, and what to do when a disk does not want them. It runs on the packager's thread, and
 //! may wait for files there.
 
+mod floor;
+
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,18 +10,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use formats::hls::{Entry, Piece, Segment, Window};
+use formats::hls::{self, Entry, Piece, Segment, Window};
 use hub::StreamKey;
 use jiff::{Timestamp, Zoned};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::{debug, info, warn};
 
+use super::keys::{self, Cipher, Key};
 use super::shelf::{self, Shelf};
 use super::store::{self, Open};
 use crate::config::{Hls, HlsOnError, HlsStorage};
 use crate::form;
 use crate::gate;
 use crate::naming::{self, Names};
+use floor::Floor;
 
 /// See the module.
 pub(super) struct Stream {
@@ -46,6 +50,8 @@ pub(super) struct Stream {
     /// The time in the name of the newest segment, in milliseconds.
     named: i64,
     floor: Floor,
+    /// What segments are encrypted with at this time.
+    cipher_key: Option<Arc<Key>>,
     warned: bool,
 }
 
@@ -53,7 +59,13 @@ pub(super) struct Stream {
 struct Writing {
     name: Naming,
     store: Result<Open, Lost>,
+    key: Option<Secret>,
+    /// It encrypts, until the last block is written.
+    cipher: Option<Cipher>,
 }
+
+/// A key, and the initialisation vector of one segment.
+type Secret = (Arc<Key>, [u8; 16]);
 
 /// What the name of a segment is made of, as of its start.
 struct Naming {
@@ -69,6 +81,7 @@ struct Kept {
     path: PathBuf,
     size: usize,
     in_file: bool,
+    key: Option<Arc<Key>>,
 }
 
 /// What the caller has to do.
@@ -107,7 +120,9 @@ impl Stream {
     pub(super) fn new(key: &StreamKey, hls: &Arc<Hls>, shelf: &Arc<Shelf>) -> Result<Self, String> {
         let m3u8 = Names::of(key).fill(&hls.m3u8_file);
         let ts = Names::of(key).fill(&hls.ts_file);
-        if !naming::is_safe(key) || !naming::stays_inside(&m3u8) || !naming::stays_inside(&ts) {
+        let secret = hls.keys.as_ref().map(|keys| Names::of(key).fill(&keys.file));
+        let names = [Some(&m3u8), Some(&ts), secret.as_ref()];
+        if !naming::is_safe(key) || !names.into_iter().flatten().all(|name| naming::stays_inside(name)) {
             return Err(format!("{key} cannot be the name of a file"));
         }
         let target = form::micros(hls.fragment.mul_f64(hls.target_ratio.min(1000.0)));
@@ -130,6 +145,7 @@ impl Stream {
                 anew: true,
                 correction: Arc::default(),
             },
+            cipher_key: None,
             listed_in_file: false,
             named: 0,
             warned: false,
@@ -168,7 +184,7 @@ impl Stream {
         self.discard();
         let target = form::micros(now.hls.fragment.mul_f64(now.hls.target_ratio.min(1000.0)));
         self.window.resize(form::micros(now.hls.window), target);
-        Self { hls: now.hls, floor: now.floor, ..self }
+        Self { hls: now.hls, floor: now.floor, cipher_key: None, ..self }
     }
 
     /// Publishers begin, whose segmenter makes segments longer by `correction`.
@@ -225,12 +241,12 @@ impl Stream {
     fn start(&mut self) -> Order {
         let name = self.naming();
         let path = self.path(&self.name(&name, None));
-        let mut opened = Open::new(self.storage, &path);
+        let mut opened = self.place_for(&path);
         while let Err(e) = &opened
             && store::is_full(e)
             && self.make_room()
         {
-            opened = Open::new(self.storage, &path);
+            opened = self.place_for(&path);
         }
         if let Err(e) = &opened
             && self.gap
@@ -238,19 +254,72 @@ impl Stream {
         {
             warn!("hls: {e}; the segments of {} are kept in memory", self.key);
             self.storage = HlsStorage::Ram;
-            opened = Open::new(self.storage, &path);
+            opened = self.place_for(&path);
         }
-        let (store, order) = match opened {
-            Ok(open) => (Ok(open), Order::Continue),
-            Err(e) => (Err(Lost), self.fail(&e)),
+        let (store, key, order) = match opened {
+            Ok((open, key)) => (Ok(open), key, Order::Continue),
+            Err(e) => (Err(Lost), None, self.fail(&e)),
         };
-        self.open = Some(Writing { name, store });
+        let cipher = key.as_ref().map(|(key, iv)| Cipher::new(key, iv));
+        self.open = Some(Writing { name, store, key, cipher });
         order
+    }
+
+    /// Opens the place of a segment, and has a key and an initialisation vector for it if it needs them.
+    fn place_for(&mut self, path: &Path) -> io::Result<(Open, Option<Secret>)> {
+        let key = match self.needed_key()? {
+            Some(key) => Some((key, keys::random()?)),
+            None => None,
+        };
+        Ok((Open::new(self.storage, path)?, key))
+    }
+
+    /// The key of the next segment, which is made if it is not the one before.
+    fn needed_key(&mut self) -> io::Result<Option<Arc<Key>>> {
+        let Some(keys) = &self.hls.keys else { return Ok(None) };
+        let is_due = |key: &Key| self.seq.is_multiple_of(keys.segments) && key.seq != self.seq;
+        if let Some(key) = self.cipher_key.as_ref().filter(|key| !is_due(key)) {
+            return Ok(Some(key.clone()));
+        }
+        let file = Names { seq: Some(self.seq), ..Names::of(&self.key) }.fill(&keys.file);
+        let key = Arc::new(Key {
+            bytes: keys::random()?,
+            seq: self.seq,
+            place: shelf::place(&self.key.vhost, &file),
+            uri: match keys.url.is_empty() {
+                true => self.relative(&file),
+                false => keys::uri(keys, &encoded(&file)),
+            }
+            .into(),
+            file: (self.storage == HlsStorage::Disk).then(|| keys.path.join(&file)),
+        });
+        key.write()?;
+        let shelved = shelf::Segment::Ram([Bytes::copy_from_slice(&key.bytes)].into());
+        self.shelf.put(key.place.clone(), shelved, shelf::Type::Key, &self.key);
+        if let Some(before) = self.cipher_key.replace(key.clone()) {
+            self.let_go(&before);
+        }
+        Ok(Some(key))
+    }
+
+    /// Throws the key away if nothing needs it any more.
+    fn let_go(&self, key: &Arc<Key>) {
+        let is_in_use = |other: Option<&Arc<Key>>| other.is_some_and(|other| other.place == key.place);
+        if is_in_use(self.cipher_key.as_ref()) || self.kept.iter().any(|kept| is_in_use(kept.key.as_ref())) {
+            return;
+        }
+        self.shelf.take_segment(&key.place);
+        if let Some(file) = key.file.as_ref().filter(|_| self.hls.cleanup) {
+            store::remove(file);
+        }
     }
 
     fn write(&mut self, mut bytes: Bytes) -> Order {
         let Some(mut writing) = self.open.take() else { return Order::Continue };
         let mut order = Order::Continue;
+        if let Some(cipher) = &mut writing.cipher {
+            bytes = cipher.take(&bytes);
+        }
         if let Ok(mut open) = writing.store {
             let mut written = open.write(&mut bytes);
             while let Err(e) = &written
@@ -273,7 +342,13 @@ impl Stream {
     }
 
     fn end(&mut self, segment: Segment) -> Order {
-        let Some(Writing { name, store }) = self.open.take() else { return Order::Continue };
+        if let Some(cipher) = self.open.as_mut().and_then(|open| open.cipher.take()) {
+            match self.write(cipher.finish()) {
+                Order::Continue => {}
+                order => return order,
+            }
+        }
+        let Some(Writing { name, store, key, .. }) = self.open.take() else { return Order::Continue };
         let Ok(open) = store else { return Order::Continue };
         let relative = self.name(&name, Some(segment.duration.millis()));
         let path = self.path(&relative);
@@ -287,13 +362,25 @@ impl Stream {
             shelf::Segment::Ram(pieces) => (shelf::size(pieces), false),
             shelf::Segment::File(_) => (0, true),
         };
-        self.shelf.put_segment(place.clone(), stored, &self.key);
+        self.shelf.put(place.clone(), stored, shelf::Type::Ts, &self.key);
         let uri = self.uri(&relative);
         let told = self.told(&segment, &path, &uri);
-        self.kept.push_back(Kept { place, path, size, in_file });
+        let (key, told_key) = key
+            .map(|(key, iv)| {
+                let told = hls::Key { uri: key.uri.clone(), iv };
+                (key, told)
+            })
+            .unzip();
+        self.kept.push_back(Kept { place, path, size, in_file, key });
         debug!("hls: {} segment {} of {} ms", self.key, self.seq, segment.duration.millis());
         let discontinuity = std::mem::take(&mut self.gap) || segment.discontinuity;
-        let out = self.window.push(Entry { seq: self.seq, uri, duration: segment.duration, discontinuity });
+        let out = self.window.push(Entry {
+            seq: self.seq,
+            uri,
+            duration: segment.duration,
+            discontinuity,
+            key: told_key,
+        });
         self.seq += 1;
         self.expired += out.len();
         self.clean();
@@ -376,6 +463,9 @@ impl Stream {
         if oldest.in_file && self.hls.cleanup {
             store::remove(&oldest.path);
         }
+        if let Some(key) = oldest.key {
+            self.let_go(&key);
+        }
     }
 
     /// Deletes everything: the publisher has been gone for long, or the server stops.
@@ -387,7 +477,10 @@ impl Stream {
             if kept.in_file {
                 store::remove(&kept.path);
             }
+            self.forget_key(kept.key, true);
         }
+        let key = self.cipher_key.take();
+        self.forget_key(key, true);
         if self.listed_in_file {
             store::remove_replaced(&self.path(&self.m3u8));
         }
@@ -401,7 +494,20 @@ impl Stream {
         if self.listed_in_file {
             store::remove_other(&self.path(&self.m3u8));
         }
-        self.kept.drain(..).for_each(|kept| self.shelf.take_segment(&kept.place));
+        while let Some(kept) = self.kept.pop_front() {
+            self.shelf.take_segment(&kept.place);
+            self.forget_key(kept.key, false);
+        }
+        let key = self.cipher_key.take();
+        self.forget_key(key, false);
+    }
+
+    fn forget_key(&self, key: Option<Arc<Key>>, and_file: bool) {
+        let Some(key) = key else { return };
+        self.shelf.take_segment(&key.place);
+        if let Some(file) = key.file.as_ref().filter(|_| and_file) {
+            store::remove(file);
+        }
     }
 
     fn fail(&mut self, e: &io::Error) -> Order {
@@ -455,11 +561,14 @@ impl Stream {
 
     /// The segment's address as the playlist tells it.
     fn uri(&self, segment: &str) -> String {
-        // Two dots within a name are no step upwards, but our own HTTP server, like others, takes them for one.
-        let encoded = |path: &str| utf8_percent_encode(path, PATH).to_string().replace("..", ".%2E");
-        if !self.hls.entry_prefix.is_empty() {
-            return format!("{}/{}", self.hls.entry_prefix.trim_end_matches('/'), encoded(segment));
+        match self.hls.entry_prefix.is_empty() {
+            true => self.relative(segment),
+            false => format!("{}/{}", self.hls.entry_prefix.trim_end_matches('/'), encoded(segment)),
         }
+    }
+
+    /// The way from the playlist to a file below the same folder.
+    fn relative(&self, segment: &str) -> String {
         let folder = Path::new(&self.m3u8).parent().unwrap_or(Path::new(""));
         let common = folder.ancestors().find(|ancestor| Path::new(segment).starts_with(ancestor));
         let common = common.unwrap_or(Path::new(""));
@@ -469,252 +578,11 @@ impl Stream {
     }
 }
 
-/// `hls_ts_floor`: segments are numbered by the wall clock, one number each, so that several servers give the same segment the same
-/// name.
-struct Floor {
-    /// Milliseconds.
-    fragment: i64,
-    /// The number of the newest segment.
-    accepted: Option<i64>,
-    /// The next segment is the first of its publisher.
-    anew: bool,
-    /// Told to the segmenter: microseconds by which segments are to be longer, so that numbers and clock come together again.
-    correction: Arc<AtomicI64>,
-}
-
-impl Floor {
-    /// Numbers further from the clock than this are given up.
-    const FAR: i64 = 20;
-    /// How much of the distance one segment makes up for.
-    const SHARE: f64 = 0.3;
-
-    /// `kept` segments have their names still, which must not be given again.
-    fn next(&mut self, now: i64, kept: usize) -> i64 {
-        let clock = now.div_euclid(self.fragment);
-        let follows = self.accepted.map_or(clock - 1, |accepted| accepted + 1);
-        let next = if std::mem::take(&mut self.anew) { follows.max(clock - 1) } else { follows };
-        let distance = next - clock;
-        let is_far = distance < -Self::FAR || distance > Self::FAR.max(kept as i64 + 1);
-        let next = if is_far { clock - 1 } else { next };
-        self.accepted = Some(next);
-        let distance = (next - clock).clamp(-Self::FAR, Self::FAR);
-        let micros = Self::SHARE * distance as f64 * self.fragment as f64 * 1000.0;
-        self.correction.store(micros as i64, Ordering::Relaxed);
-        next
-    }
+/// A path as it stands in a URI.
+fn encoded(path: &str) -> String {
+    // Two dots within a name are no step upwards, but our own HTTP server, like others, takes them for one.
+    utf8_percent_encode(path, PATH).to_string().replace("..", ".%2E")
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use media::Micros;
-
-    use super::*;
-    use crate::config::{Config, Environment};
-
-    fn folder(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("oxcast-hls-{}-{name}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        path
-    }
-
-    /// A stream of the vhost `a.com` with this in its block.
-    fn stream(path: &Path, text: &str) -> (Stream, Arc<Shelf>) {
-        let window = if text.contains("hls_window") { "" } else { "hls_window 4;" };
-        let text = format!(
-            "listen 1; vhost a.com {{ hls {{ enabled on; hls_fragment 2; {window} hls_path {}; {text} }} }}",
-            path.display()
-        );
-        let config = Config::parse("test", text.as_bytes(), &Environment::default()).unwrap();
-        let hls = Arc::new(config.vhosts[0].hls.clone().unwrap());
-        let key = StreamKey { vhost: "a.com".into(), app: "live".into(), stream: "käm 1".into() };
-        let shelf = Arc::<Shelf>::default();
-        let mut stream = Stream::new(&key, &hls, &shelf).unwrap();
-        stream.begin(Arc::default());
-        (stream, shelf)
-    }
-
-    fn segment(stream: &mut Stream, text: &'static str) -> Order {
-        let end = Segment { start: Micros::ZERO, duration: Micros::from_secs(2), discontinuity: false };
-        for piece in [Piece::Begin, Piece::Data(Bytes::from_static(text.as_bytes())), Piece::End(end)] {
-            match stream.take(piece) {
-                Order::Disconnect => return Order::Disconnect,
-                Order::Continue => {}
-                told @ Order::Tell(_) => return told,
-            }
-        }
-        Order::Continue
-    }
-
-    fn listed(shelf: &Shelf, place: &str) -> String {
-        shelf.playlist(place).map(|listed| listed.playlist.as_str().to_owned()).unwrap_or_default()
-    }
-
-    fn files(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(folder)
-            .map(|entries| entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect())
-            .unwrap_or_default();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn files_come_and_go() {
-        let path = folder("files");
-        let (mut stream, shelf) = stream(&path, "");
-        let live = path.join("live");
-        assert_eq!(files(&live), [""; 0]);
-        stream.take(Piece::Begin);
-        stream.take(Piece::Data(Bytes::from_static(b"half")));
-        assert_eq!(files(&live), ["käm 1-0.ts.tmp"], "what is half done has another name");
-        for _ in 0..6 {
-            segment(&mut stream, "whole");
-        }
-        let want = [
-            "käm 1-1.ts",
-            "käm 1-2.ts",
-            "käm 1-3.ts",
-            "käm 1-4.ts",
-            "käm 1-5.ts",
-            "käm 1.m3u8",
-            "käm 1.m3u8.temp",
-        ];
-        assert_eq!(files(&live), want, "three listed, two on their way out");
-        assert_eq!(fs::read_to_string(live.join("käm 1-5.ts")).unwrap(), "whole");
-        let text = fs::read_to_string(live.join("käm 1.m3u8")).unwrap();
-        assert!(text.contains("SEQUENCE:3\n") && text.contains("\nk%C3%A4m%201-5.ts\n"), "{text}");
-        assert_eq!(listed(&shelf, "a.com/live/käm 1.m3u8"), text);
-        assert!(shelf.segment("a.com/live/käm 1-0.ts").is_none());
-        let segment = |place| shelf.segment(place).map(|shelved| shelved.segment);
-        assert!(matches!(segment("a.com/live/käm 1-5.ts"), Some(shelf::Segment::File(_))));
-        stream.take(Piece::Begin);
-        stream.dispose();
-        assert_eq!(files(&live), [""; 0]);
-        assert!(listed(&shelf, "a.com/live/käm 1.m3u8").is_empty());
-    }
-
-    #[test]
-    fn without_a_place_for_files_there_is_memory() {
-        let path = folder("memory");
-        fs::write(&path, "a file where a folder should be").unwrap();
-        let (mut stream, shelf) = stream(&path, "");
-        assert!(matches!(segment(&mut stream, "whole"), Order::Tell(_)));
-        assert!(listed(&shelf, "a.com/live/käm 1.m3u8").contains("1-0.ts"));
-        let shelved = shelf.segment("a.com/live/käm 1-0.ts").map(|shelved| shelved.segment);
-        let Some(shelf::Segment::Ram(pieces)) = shelved else { panic!() };
-        assert_eq!(*pieces, ["whole"]);
-        // The next publisher tries again.
-        fs::remove_file(&path).unwrap();
-        stream.begin(Arc::default());
-        segment(&mut stream, "more");
-        assert_eq!(files(&path.join("live")), ["käm 1-1.ts", "käm 1.m3u8"]);
-        assert!(
-            listed(&shelf, "a.com/live/käm 1.m3u8")
-                .contains("#EXT-X-DISCONTINUITY\n#EXTINF:2.000, no desc\nk")
-        );
-    }
-
-    #[test]
-    fn a_disk_that_fails_in_between_costs_a_segment() {
-        for (on_error, order, later) in [
-            ("continue", Order::Continue, true),
-            ("ignore", Order::Continue, false),
-            ("disconnect", Order::Disconnect, true),
-        ] {
-            let path = folder(on_error);
-            let (mut stream, shelf) = stream(&path, &format!("hls_on_error {on_error};"));
-            segment(&mut stream, "one");
-            fs::remove_dir_all(&path).unwrap();
-            fs::write(&path, "in the way").unwrap();
-            assert_eq!(segment(&mut stream, "lost"), order);
-            fs::remove_file(&path).unwrap();
-            segment(&mut stream, "two");
-            let text = listed(&shelf, "a.com/live/käm 1.m3u8");
-            assert!(text.contains("1-0.ts"), "{text}");
-            assert_eq!(
-                text.contains("#EXT-X-DISCONTINUITY\n#EXTINF:2.000, no desc\nk%C3%A4m%201-1.ts"),
-                later
-            );
-        }
-    }
-
-    #[test]
-    fn memory_is_bounded_and_what_is_listed_is_there() {
-        let (mut stream, shelf) = stream(&folder("bounded"), "hls_storage ram; hls_window 600;");
-        // All of them share it.
-        let large = Bytes::from(vec![0; 16 << 20]);
-        for _ in 0..40 {
-            let end = Segment { start: Micros::ZERO, duration: Micros::from_secs(2), discontinuity: false };
-            for piece in [Piece::Begin, Piece::Data(large.clone()), Piece::End(end)] {
-                stream.take(piece);
-            }
-        }
-        let text = listed(&shelf, "a.com/live/käm 1.m3u8");
-        assert!(text.contains("MEDIA-SEQUENCE:24\n"), "{text}");
-        let there = |seq| shelf.segment(&format!("a.com/live/käm 1-{seq}.ts")).is_some();
-        assert!(!there(23) && (24..40).all(there));
-    }
-
-    #[test]
-    fn segments_that_come_at_once_have_names_of_their_own() {
-        let (mut stream, shelf) =
-            stream(&folder("at-once"), "hls_ts_file [timestamp]-[999].ts; hls_window 60;");
-        for _ in 0..20 {
-            segment(&mut stream, "x");
-        }
-        let text = listed(&shelf, "a.com/live/käm 1.m3u8");
-        let names: Vec<&str> = text.lines().filter(|line| line.ends_with(".ts")).collect();
-        assert!(names.len() == 20 && names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
-        assert!(names.iter().all(|name| name[13..16] == name[17..20]), "{names:?}");
-    }
-
-    #[test]
-    fn names_and_addresses() {
-        let path = folder("names");
-        let uri = |text: &str, name: &str| stream(&path, text).0.uri(name);
-        assert_eq!(uri("", "live/x-1.ts"), "x-1.ts");
-        assert_eq!(uri("hls_m3u8_file a/b/[stream].m3u8;", "a/c/x.ts"), "../c/x.ts");
-        assert_eq!(uri("", "live/a..b-1.ts"), "a.%2Eb-1.ts");
-        assert_eq!(uri("hls_m3u8_file [stream].m3u8;", "live/2026/x.ts"), "live/2026/x.ts");
-        assert_eq!(uri("hls_entry_prefix http://cdn/;", "live/x 1.ts"), "http://cdn/live/x%201.ts");
-        let text = "hls_ts_file [app]/[stream]/[seq]-[duration]-[2006].ts; hls_storage ram;";
-        let (mut stream, shelf) = stream(&path, text);
-        segment(&mut stream, "x");
-        let year = Timestamp::now().to_zoned(jiff::tz::TimeZone::system()).year();
-        assert!(shelf.segment(&format!("a.com/live/käm 1/0-2000-{year}.ts")).is_some());
-    }
-
-    #[test]
-    fn services_are_told_files_and_addresses() {
-        let path = folder("told");
-        let (mut stream, _) = stream(&path, "");
-        segment(&mut stream, "one");
-        let Order::Tell(told) = segment(&mut stream, "two") else { panic!("nothing is told") };
-        assert_eq!(told.file, path.join("live/käm 1-1.ts").to_string_lossy());
-        assert_eq!((&*told.url, &*told.m3u8_url), ("live/k%C3%A4m%201-1.ts", "live/käm 1.m3u8"));
-        assert_eq!((told.duration, told.sequence), (2.0, 1));
-        let (mut stream, _) = self::stream(&path, "hls_entry_prefix http://cdn/;");
-        let Order::Tell(told) = segment(&mut stream, "one") else { panic!("nothing is told") };
-        assert_eq!(told.url, "http://cdn/live/k%C3%A4m%201-0.ts");
-    }
-
-    #[test]
-    fn floors_go_up_by_one_and_pull_towards_the_clock() {
-        let correction = Arc::<AtomicI64>::default();
-        let (fragment, accepted) = (10_000, None);
-        let mut floor = Floor { fragment, accepted, anew: true, correction: correction.clone() };
-        assert_eq!(floor.next(1_000_000, 0), 99);
-        assert_eq!(correction.load(Ordering::Relaxed), -3_000_000, "one behind: shorter segments");
-        assert_eq!(floor.next(1_005_000, 0), 100);
-        assert_eq!(correction.load(Ordering::Relaxed), 0);
-        assert_eq!(floor.next(1_006_000, 0), 101);
-        assert_eq!(correction.load(Ordering::Relaxed), 3_000_000);
-        assert_eq!(floor.next(5_000_000, 0), 499, "the clock has jumped");
-        floor.anew = true;
-        assert_eq!(floor.next(5_001_000, 0), 500, "another publisher gives no name again");
-        assert_eq!(floor.next(4_600_000, 60), 501, "the clock has jumped back, but such names are in use");
-        assert_eq!(correction.load(Ordering::Relaxed), 60_000_000, "no more than 20 are made up for");
-        assert_eq!(floor.next(4_000_000, 60), 399);
-    }
-}
+mod tests;

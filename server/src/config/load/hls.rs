@@ -1,0 +1,102 @@
+//! HLS: `vhost.hls`.
+
+use std::time::Duration;
+
+use super::{Block, Reader};
+use crate::config::{Hls, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
+
+/// Below this, playlists would change faster than players ask for them.
+const LEAST_FRAGMENT: Duration = Duration::from_millis(100);
+/// Playlists shorter than this would end the sessions of players that only pause for breath.
+const LEAST_HLS_SESSION: Duration = Duration::from_secs(10);
+
+impl<'a> Reader<'a> {
+    pub(super) fn hls_sessions(&mut self, block: Block<'a>) -> HlsSessions {
+        HlsSessions {
+            ctx: self.switch(block, "hls_ctx"),
+            ts_ctx: self.switch(block, "hls_ts_ctx"),
+            relative: self.switch(block, "hls_master_m3u8_path_relative"),
+            timeout: (self.duration(block, "hls_window") * 2).max(LEAST_HLS_SESSION),
+        }
+    }
+
+    pub(super) fn hls(&mut self, block: Block<'a>, utc: bool) -> Option<Hls> {
+        if !self.switch(block, "enabled") {
+            return None;
+        }
+        let fragment = self.duration(block, "hls_fragment");
+        if fragment < LEAST_FRAGMENT {
+            let message = format!("`hls_fragment` must be at least {} s", LEAST_FRAGMENT.as_secs_f64());
+            self.problems.push(self.value(block, "hls_fragment").problem(self.files, 0, message));
+        }
+        let acodec = self.one_of(block, "hls_acodec", &["aac", "mp3", "an"], 0);
+        let vcodec = self.one_of(block, "hls_vcodec", &["h264", "h265", "vn"], 0);
+        if (acodec, vcodec) == (2, 2) {
+            let message = "`hls_acodec an` and `hls_vcodec vn` leave nothing to put into segments";
+            self.problems.push(self.value(block, "hls_vcodec").problem(self.files, 0, message));
+        }
+        let ts_file = self.value(block, "hls_ts_file");
+        if !ts_file.text().contains("[seq]")
+            && !ts_file.text().contains("[timestamp]")
+            && !ts_file.text().contains("[999]")
+        {
+            let problem = ts_file.problem(self.files, 0, "segments overwrite each other");
+            self.problems.push(problem.help("put `[seq]` or `[timestamp]` into `hls_ts_file`"));
+        }
+        Some(Hls {
+            fragment,
+            target_ratio: self.ratio(block, "hls_td_ratio"),
+            overflow_ratio: self.ratio(block, "hls_aof_ratio"),
+            window: self.duration(block, "hls_window"),
+            on_error: match self.one_of(block, "hls_on_error", &["ignore", "continue", "disconnect"], 2) {
+                0 => HlsOnError::Ignore,
+                1 => HlsOnError::Continue,
+                _ => HlsOnError::Disconnect,
+            },
+            storage: match self.one_of(block, "hls_storage", &["disk", "ram"], 0) {
+                1 => HlsStorage::Ram,
+                _ => HlsStorage::Disk,
+            },
+            path: self.path(block, "hls_path"),
+            m3u8_file: self.text(block, "hls_m3u8_file"),
+            ts_file: self.text(block, "hls_ts_file"),
+            entry_prefix: self.text(block, "hls_entry_prefix"),
+            audio: acodec != 2,
+            video: vcodec != 2,
+            cleanup: self.switch(block, "hls_cleanup"),
+            dispose: Some(self.duration(block, "hls_dispose")).filter(|time| !time.is_zero()),
+            wait_keyframe: self.switch(block, "hls_wait_keyframe"),
+            ts_floor: self.switch(block, "hls_ts_floor"),
+            dts_directly: self.switch(block, "hls_dts_directly"),
+            utc,
+            keys: self.keys(block),
+        })
+    }
+
+    fn keys(&mut self, block: Block<'a>) -> Option<HlsKeys> {
+        if !self.switch(block, "hls_keys") {
+            return None;
+        }
+        let segments = self.value(block, "hls_fragments_per_key");
+        let number = self.int(&segments);
+        if number < 1 {
+            let message = "`hls_fragments_per_key` must be at least 1";
+            self.problems.push(segments.problem(self.files, 0, message));
+        }
+        let file = self.value(block, "hls_key_file");
+        if !file.text().contains("[seq]") {
+            let problem = file.problem(self.files, 0, "keys overwrite each other");
+            self.problems.push(problem.help("put `[seq]` into `hls_key_file`"));
+        }
+        let path = match self.text(block, "hls_key_file_path").is_empty() {
+            true => "hls_path",
+            false => "hls_key_file_path",
+        };
+        Some(HlsKeys {
+            segments: number.max(1).unsigned_abs(),
+            file: self.text(block, "hls_key_file"),
+            path: self.path(block, path),
+            url: self.text(block, "hls_key_url"),
+        })
+    }
+}
