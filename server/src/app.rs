@@ -33,12 +33,13 @@ use crate::net::{Conn, Core, Cores, Door, limits, tls};
 use crate::ports::{Port, Ports, Serves};
 use crate::privileges::Account;
 use crate::process::{Identity, Parent, PidFile};
-use crate::protocol::{hls, http_live, rtmp, webrtc};
+use crate::protocol::{hds, hls, http_live, rtmp, webrtc};
 use crate::quit::{Quit, Signals, Watch};
 use crate::reload::{self, ORDERS, Order, Reloader, Reloads};
 use crate::room::Rooms;
 use crate::services::{Current, Lasting, Services};
 use crate::session::{Cid, Kind, Roll, Session, tell_status};
+use crate::store::Store;
 use crate::supervisor::Supervisor;
 use crate::task::Tasks;
 use crate::trace::Tracer;
@@ -162,8 +163,10 @@ impl App {
 
         let config = Arc::new(config);
         let roll = Arc::new(Roll::default());
-        let hls = hls::Workshop::open().map_err(|e| system(&e))?;
-        let (recording, recorded) = Recorders::start().map_err(|e| system(&e))?;
+        let store = Store::start().map_err(|e| system(&e))?;
+        let hls = hls::Workshop::open(store.clone()).map_err(|e| system(&e))?;
+        let hds = hds::Packager::start(hds::Packaging::new(store.clone())).map_err(|e| system(&e))?;
+        let (recording, recorded) = Recorders::start(store.clone()).map_err(|e| system(&e))?;
         let caller = Caller::start().map_err(|e| system(&e))?;
         let traces = config.traces.clone().map(|settings| Tracer::start(settings, &identity));
         let (tracer, traces) = traces.unzip();
@@ -173,12 +176,9 @@ impl App {
         let tasks = Tasks::start(config.clone(), passes.clone()).map_err(|e| system(&e))?;
         let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller.clone(), identity.clone());
         let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone()).with_passes(passes);
-        let gate = Arc::new(
-            gate.with_watcher(hls.packager.clone())
-                .with_watcher(http_live::FastCache)
-                .with_watcher(tasks.clone())
-                .with_watcher(recording.clone()),
-        );
+        let gate = gate.with_watcher(hls.packager.clone()).with_watcher(hds.clone());
+        let gate = gate.with_watcher(recording.clone());
+        let gate = Arc::new(gate.with_watcher(http_live::FastCache).with_watcher(tasks.clone()));
         let service =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
         let (reloads, asks) = Reloads::new();
@@ -194,6 +194,7 @@ impl App {
             breaker: breaker.clone(),
             hls: hls.figures(),
             dvr: recorded,
+            storage: store.figures(),
             log: log.meter(),
             tracer: tracer.clone(),
             tasks: tasks.clone(),
@@ -205,6 +206,7 @@ impl App {
             samples,
             hls: hls.service(gate.clone()),
             rooms: Rooms::default(),
+            store: store.clone(),
             reloads,
             metrics: metrics.clone(),
             tasks,
@@ -225,6 +227,7 @@ impl App {
         let current = Current::new(Services::new(&config, &lasting, media.as_ref()));
         // All that only root can have is there, and nobody is served yet.
         account.map_or(Ok(()), Account::assume).map_err(|e| system(&e))?;
+        store.turn(&config);
         caller.spawn(heartbeat::run(lasting.clone(), caller.clone()));
         let traces = traces.map(|traces| {
             let task = caller.spawn(traces.run(caller.clone()));
@@ -286,7 +289,7 @@ impl App {
             warn!("cannot watch {}: {e}", path.display());
         }
         let watch = Watch::new(signals, log, parent, asks);
-        let followers = Followers::default().with(&hls.packager).with(&recording);
+        let followers = Followers::default().with(&hls.packager).with(&hds).with(&recording);
         Ok(Self {
             reloader,
             identity,
@@ -355,6 +358,7 @@ impl App {
             cores.close();
             reloader.close();
             followers.hand_over();
+            reloader.lasting.store.hand_over();
             if let Some(control) = control {
                 control.abort();
                 let _ = service.block_on(control);
@@ -385,6 +389,7 @@ impl App {
         tasks.stop();
         // Publishers are gone, what they have sent last is written.
         followers.stop();
+        reloader.lasting.store.stop();
         if let Quit::Graceful(_) = quit {
             service.block_on(watch.linger(&mut reloader));
         }
@@ -404,10 +409,14 @@ fn make_folders(account: &Account, config: &Config) -> std::io::Result<()> {
     let dvr = config.vhosts.iter().filter_map(|vhost| Some(vhost.dvr.as_ref()?.folder()));
     let log = (config.log.tank == Tank::File).then_some(&*config.log.file);
     let files = [Some(&*config.pid), log].into_iter().flatten();
+    let hds = config.vhosts.iter().filter_map(|vhost| vhost.hds.as_ref()).map(|hds| hds.path.as_path());
+    let spools =
+        config.vhosts.iter().filter_map(|vhost| vhost.storage.as_ref()).map(|storage| &*storage.spool);
     let starts =
         config.vhosts.iter().any(|v| v.exec.is_some() || !v.ingests.is_empty() || !v.transcodes.is_empty());
     let tasks = config.task_log.dir.as_deref().filter(|_| starts);
-    let mut folders = files.filter_map(Path::parent).chain(hls).chain(dvr).chain(tasks);
+    let mut folders =
+        files.filter_map(Path::parent).chain(hls).chain(hds).chain(dvr).chain(spools).chain(tasks);
     folders.try_for_each(|folder| account.make_folder(folder))
 }
 

@@ -34,6 +34,7 @@ mod services;
 mod session;
 mod sound;
 mod status;
+mod store;
 mod supervisor;
 mod task;
 mod trace;

@@ -17,6 +17,7 @@ use crate::protocol::{hls, http_live, rtmp, webrtc};
 use crate::reload::Reloads;
 use crate::room::Rooms;
 use crate::session::Roll;
+use crate::store::Store;
 use crate::task::Tasks;
 
 /// What outlives every configuration.
@@ -34,6 +35,8 @@ pub struct Lasting {
     pub hls: hls::Service,
     /// Where calls find each other.
     pub rooms: Rooms,
+    /// Object storage.
+    pub store: Store,
     /// How a reload is asked for.
     pub reloads: Reloads,
     /// What metrics are made of.
@@ -80,7 +83,8 @@ impl Current {
 impl Services {
     /// What serves by this configuration; media of WebRTC goes by `media`.
     pub fn new(config: &Arc<Config>, lasting: &Lasting, media: Option<&MediaPort>) -> Self {
-        let Lasting { gate, roll, identity, samples, hls, rooms, reloads, metrics, tasks } = lasting;
+        let Lasting { gate, roll, identity, samples, hls, rooms, reloads, metrics, tasks, store: _ } =
+            lasting;
         let api = api::State {
             config: config.clone(),
             roll: roll.clone(),

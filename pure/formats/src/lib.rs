@@ -1,4 +1,4 @@
-//! How frames are boxed: AMF0 values, FLV tags, TS packets, plain audio streams, segments of HLS. One module per container;
+//! How frames are boxed: AMF0 values, FLV tags, TS packets, plain audio streams, segments of HLS, fragments of HDS. One module per container;
 //! nothing here does I/O.
 
 mod adts;
@@ -11,6 +11,7 @@ pub mod flv;
 pub mod frames;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod hds;
 pub mod hls;
 pub mod mp4;
 pub mod ts;

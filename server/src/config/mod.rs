@@ -16,6 +16,7 @@ pub mod lexer;
 mod load;
 mod observe;
 mod report;
+mod storage;
 pub mod task;
 pub mod tree;
 mod value;
@@ -36,6 +37,7 @@ pub use hls::{Hls, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};
 pub use report::{Error, Place, Problem};
+pub use storage::{Provider, Storage, StorageUrl};
 pub use value::Endpoint;
 pub use written::{Change, Written};
 
@@ -362,6 +364,10 @@ pub struct Vhost {
     pub hls: Option<Hls>,
     /// How HLS players are counted and admitted, whoever made the playlist.
     pub hls_sessions: HlsSessions,
+    /// HDS, if it is made.
+    pub hds: Option<Hds>,
+    /// Object storage, if it is used.
+    pub storage: Option<Arc<Storage>>,
     /// WebRTC.
     pub rtc: Rtc,
     /// Rules by address, if there are any.
@@ -482,6 +488,17 @@ pub struct HttpStatic {
     pub mount: String,
     /// The folder; `[vhost]` is replaced already.
     pub dir: PathBuf,
+}
+
+/// HDS of a vhost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hds {
+    /// Length of a fragment.
+    pub fragment: Duration,
+    /// Fragments older than this are deleted.
+    pub window: Duration,
+    /// Base folder.
+    pub path: PathBuf,
 }
 
 /// WebRTC of a vhost.

@@ -150,7 +150,9 @@ fn spelt(place: &[String]) -> String {
 /// What may be seen of a value.
 fn shown(row: &Directive, text: String) -> String {
     let is_secret = row.path == "http_api.auth.user"
-        || ["password", "secret", "passphrase", "token"].iter().any(|word| row.name().contains(word));
+        || ["password", "secret", "passphrase", "token", "access_key"]
+            .iter()
+            .any(|word| row.name().contains(word));
     if is_secret && !text.is_empty() {
         return "***".into();
     }

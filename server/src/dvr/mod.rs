@@ -20,6 +20,7 @@ use media::Sound;
 
 use crate::config::{Dvr, Vhost};
 use crate::follow::{Follower, Output};
+use crate::store::Store;
 
 pub use figures::Figures;
 pub use recorder::Recorder;
@@ -29,20 +30,19 @@ pub use recover::start as recover;
 pub type Recording = Follower<Recorders>;
 
 /// What records streams.
-#[derive(Default)]
 pub struct Recorders {
     figures: Arc<Figures>,
+    store: Store,
 }
 
 impl Recorders {
-    /// Starts the thread; the figures tell how it goes.
+    /// Starts the thread; the figures tell how it goes, and the store is told what is complete.
     ///
     /// # Errors
     /// The system has no thread.
-    pub fn start() -> io::Result<(Recording, Arc<Figures>)> {
-        let recorders = Self::default();
-        let figures = recorders.figures.clone();
-        Ok((Follower::start(recorders)?, figures))
+    pub fn start(store: Store) -> io::Result<(Recording, Arc<Figures>)> {
+        let figures = Arc::<Figures>::default();
+        Ok((Follower::start(Self { figures: figures.clone(), store })?, figures))
     }
 }
 
@@ -68,7 +68,7 @@ impl Output for Recorders {
     }
 
     fn open(&self, key: &StreamKey, dvr: &Arc<Dvr>) -> Result<Recorder, String> {
-        Recorder::new(key, dvr, &self.figures)
+        Recorder::new(key, dvr, &self.figures, &self.store)
     }
 }
 

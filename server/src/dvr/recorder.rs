@@ -21,12 +21,14 @@ use crate::config::{Dvr, DvrPlan};
 use crate::follow::{self, Publisher};
 use crate::form;
 use crate::naming::{self, Names};
+use crate::store::{self, Content, Store};
 
 /// See the module.
 pub struct Recorder {
     key: StreamKey,
     dvr: Arc<Dvr>,
     figures: Arc<Figures>,
+    store: Store,
     publisher: Option<Publisher>,
     tracks: Arc<Tracks>,
     open: Option<Open>,
@@ -68,7 +70,12 @@ impl Recorder {
     ///
     /// # Errors
     /// Why it cannot be.
-    pub(super) fn new(key: &StreamKey, dvr: &Arc<Dvr>, figures: &Arc<Figures>) -> Result<Self, String> {
+    pub(super) fn new(
+        key: &StreamKey,
+        dvr: &Arc<Dvr>,
+        figures: &Arc<Figures>,
+        store: &Store,
+    ) -> Result<Self, String> {
         if !naming::is_safe(key) {
             return Err(format!("{key} cannot be the name of a file"));
         }
@@ -76,6 +83,7 @@ impl Recorder {
             key: key.clone(),
             dvr: dvr.clone(),
             figures: figures.clone(),
+            store: store.clone(),
             publisher: None,
             tracks: Arc::default(),
             open: None,
@@ -268,6 +276,9 @@ impl Recorder {
                 self.figures.files.fetch_add(1, Relaxed);
                 self.figures.bytes.fetch_add(size, Relaxed);
                 info!("dvr: {} is in {file}, {:.3} s, {size} bytes", self.key, length.0 as f64 / 1e6);
+                let name = store::name_below(&self.dvr.path, &file);
+                let content = || Content::File(PathBuf::from(&file));
+                self.store.finished(&self.key, store::Output::Dvr, &name, content);
                 if let Some(reporter) = self.publisher.as_ref().and_then(Publisher::reporter) {
                     reporter.recording(&file);
                 }

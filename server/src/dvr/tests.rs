@@ -16,6 +16,7 @@ use super::recover::recover;
 use super::{Figures, Recorder};
 use crate::config::{Config, Environment};
 use crate::follow::{Publisher, Stream};
+use crate::store::Store;
 
 const AVCC: &[u8] = &[1, 100, 0, 31, 0xff, 0xe1, 0, 4, 0x67, 100, 0, 31, 1, 0, 1, 0x68];
 const HVCC: &[u8] =
@@ -42,7 +43,7 @@ impl Scene {
         let dvr = Arc::new(config.vhosts[0].dvr.clone().unwrap());
         let key = StreamKey { vhost: "v".into(), app: "live".into(), stream: "cam".into() };
         let figures = Arc::<Figures>::default();
-        let mut recorder = Recorder::new(&key, &dvr, &figures).unwrap();
+        let mut recorder = Recorder::new(&key, &dvr, &figures, &Store::default()).unwrap();
         recorder.begin((), Publisher::nobody());
         Self { folder, recorder: Some(recorder), form: Frames::new(Sound::Any), figures, next: 0 }
     }

@@ -24,6 +24,7 @@ use crate::net::{Door, Loads};
 use crate::process::Identity;
 use crate::protocol::hls;
 use crate::session::Roll;
+use crate::store;
 use crate::task::Tasks;
 use crate::trace::Tracer;
 
@@ -49,6 +50,8 @@ pub struct Sources {
     pub hls: Arc<hls::Figures>,
     /// Recording.
     pub dvr: Arc<dvr::Figures>,
+    /// What object storage counts.
+    pub storage: Arc<store::Figures>,
     /// The log.
     pub log: log::Meter,
     /// Traces.

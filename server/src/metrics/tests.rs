@@ -24,6 +24,7 @@ pub fn sources(gate: &Arc<Gate>, roll: &Arc<Roll>, identity: &Arc<Identity>) -> 
         breaker: Arc::default(),
         hls: Arc::default(),
         dvr: Arc::default(),
+        storage: Arc::default(),
         log: Log::for_tests().meter(),
         tracer: Arc::default(),
         tasks: Tasks::start(gate.config(), Arc::default()).unwrap(),

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::client::Client;
-use crate::harness::{SOON, Server, Setup, can_mount, directory, free_port, ready, until};
+use crate::harness::{SOON, Server, Setup, can_mount, directory, free_port, oxcast, ready, until};
 use crate::hls::files;
 use crate::hooks::service::Service;
 use crate::http;
@@ -200,9 +200,9 @@ fn publishers_follow_each_other_names_clash_and_settings_turn() {
     server.took("a", 75);
     let reload = |config: &str| {
         fs::write(&path, config).unwrap();
-        let done =
-            crate::harness::oxcast().current_dir(&server.dir).args(["reload", "-c", "oxcast.conf"]).output();
-        assert!(done.unwrap().status.success());
+        let mut command = oxcast();
+        let done = command.current_dir(&server.dir).args(["-c", "oxcast.conf", "reload"]).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
     };
     reload(&config.replace("[stream].flv", "[stream].mp4"));
     let two = recorded(&server, "a", 2);

@@ -8,7 +8,6 @@ const CLOUD: Status = NotBuilt("cloud logging and tracing");
 const CLUSTER: Status = NotBuilt("edge and origin clusters");
 const DASH: Status = NotBuilt("DASH output");
 const FORWARD: Status = NotBuilt("forwarding to other servers");
-const HDS: Status = NotBuilt("HDS output");
 const HLS_FMP4: Status = NotBuilt("HLS with fragmented MP4");
 const HLS_RECOVER: Status = NotBuilt("continuing an HLS playlist after a restart");
 const MERGED: Status = NotBuilt(
@@ -331,6 +330,21 @@ pub static TABLE: &[Directive] = table! {
     "vhost.signed_url.publish", NotOff, "on", None, Live, Built, "publishers need one";
     "vhost.signed_url.play", NotOff, "on", None, Live, Built, "players need one";
 
+    "vhost.storage", Block, "", None, Push, Built, "copies of recordings and segments in object storage, and how long they are kept (ours)";
+    "vhost.storage.enabled", On, "off", Variable, Push, Built, "keep them there";
+    "vhost.storage.url", Text, "", Variable, Push, Built, "where: `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`; `[vhost]` may stand in the prefix; without one nothing is uploaded, and what is said of keeping holds for the local files", like "s3://bucket/live";
+    "vhost.storage.endpoint", Text, "", Variable, Push, Built, "address of a storage that is not the vendor's own, such as MinIO", like "https://minio.example.com:9000";
+    "vhost.storage.region", Text, "", Variable, Push, Built, "region of S3, else `AWS_REGION`, else us-east-1", like "eu-central-1";
+    "vhost.storage.access_key", Text, "", Variable, Push, Built, "access key of S3 or account of Azure, else what the vendor's own variables say (`AWS_ACCESS_KEY_ID`, `AZURE_STORAGE_ACCOUNT_NAME`)", like "oxcast";
+    "vhost.storage.secret_key", Text, "", Variable, Push, Built, "its secret, else `AWS_SECRET_ACCESS_KEY` or `AZURE_STORAGE_ACCOUNT_KEY`; better told by a variable than by the file", like "b1946ac92492d2347c6235b4d2611184";
+    "vhost.storage.credentials", Path, "", Variable, Push, Built, "service account of Google, a file of JSON, else `GOOGLE_APPLICATION_CREDENTIALS`", like "./conf/google.json";
+    "vhost.storage.outputs", Words, "hls dash hds dvr", None, Push, Built, "which: some of these";
+    "vhost.storage.mode", Text, "copy", Variable, Push, Built, "`copy`, or `move`, which deletes a local file when it is uploaded and nobody plays from it any more";
+    "vhost.storage.spool", Path, "./objs/storage", Variable, Push, Built, "folder for what waits to be uploaded, also over a restart";
+    "vhost.storage.spool_max", Text, "1g", Variable, Push, Built, "the most that segments and playlists take there: bytes, or with `k`, `m`, `g`";
+    "vhost.storage.retention_days", Float, "0", Variable, Push, Built, "recordings, and segments that nobody deletes, are deleted after so many days, here and there; 0 never does";
+    "vhost.storage.retention_count", Int, "0", Variable, Push, Built, "only the newest of each stream are kept, so many of each output; 0 keeps all";
+
     "vhost.http_static", Block, "", None, Push, Built, "a folder on the HTTP server";
     "vhost.http_static.enabled", On, "off", Variable, Push, Built, "serve it";
     "vhost.http_static.mount", Text, "[vhost]/", Variable, Push, Built, "address prefix";
@@ -411,11 +425,11 @@ pub static TABLE: &[Directive] = table! {
     "vhost.hls.hls_storage", Text, "disk", None, Push, Built, "where segments are kept: `disk`, or `ram`, which writes no file (SRS no longer has it)";
     "vhost.hls.hls_mount", Any, "", None, No, NoEffect, "relic of HLS in memory", like "[vhost]/[app]/[stream].m3u8";
 
-    "vhost.hds", Block, "", None, Push, HDS, "Adobe HDS";
-    "vhost.hds.enabled", On, "off", Variable, Push, HDS, "write it";
-    "vhost.hds.hds_fragment", FloatS, "10", Variable, Push, HDS, "length of a fragment";
-    "vhost.hds.hds_window", FloatS, "60", Variable, Push, HDS, "older fragments are deleted";
-    "vhost.hds.hds_path", Path, "./objs/nginx/html", Variable, Push, HDS, "base folder";
+    "vhost.hds", Block, "", None, Push, Built, "Adobe HDS";
+    "vhost.hds.enabled", On, "off", Variable, Push, Built, "write it";
+    "vhost.hds.hds_fragment", FloatS, "10", Variable, Push, Built, "length of a fragment";
+    "vhost.hds.hds_window", FloatS, "60", Variable, Push, Built, "older fragments are deleted";
+    "vhost.hds.hds_path", Path, "./objs/nginx/html", Variable, Push, Built, "base folder";
 
     "vhost.dvr", Block, "", None, Push, Built, "recording";
     "vhost.dvr.enabled", On, "off", Variable, Push, Built, "record published streams";

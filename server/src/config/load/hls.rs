@@ -6,7 +6,7 @@ use super::{Block, Reader};
 use crate::config::{Hls, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
 
 /// Below this, playlists would change faster than players ask for them.
-const LEAST_FRAGMENT: Duration = Duration::from_millis(100);
+pub(super) const LEAST_FRAGMENT: Duration = Duration::from_millis(100);
 /// Playlists shorter than this would end the sessions of players that only pause for breath.
 const LEAST_HLS_SESSION: Duration = Duration::from_secs(10);
 

@@ -16,6 +16,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::gate::Gate;
+use crate::store::Store;
 
 pub use figures::Figures;
 pub use packager::Packager;
@@ -48,9 +49,9 @@ impl Service {
 }
 
 impl Workshop {
-    /// Starts the packager.
-    pub fn open() -> io::Result<Self> {
-        let shelf = Arc::<Shelf>::default();
+    /// Starts the packager; copies of what it makes go to the store.
+    pub fn open(store: Store) -> io::Result<Self> {
+        let shelf = Arc::new(Shelf::new(store));
         Ok(Self { packager: Packager::start(Packaging { shelf: shelf.clone() })?, shelf })
     }
 

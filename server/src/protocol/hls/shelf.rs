@@ -11,6 +11,7 @@ use hub::StreamKey;
 use parking_lot::RwLock;
 
 use super::Figures;
+use crate::store::Store;
 
 /// See the module.
 #[derive(Default)]
@@ -19,6 +20,8 @@ pub(super) struct Shelf {
     segments: RwLock<HashMap<String, Shelved>>,
     /// What the packager counts.
     pub(super) figures: Arc<Figures>,
+    /// Who gets copies of files.
+    pub(super) store: Store,
 }
 
 /// A playlist with the stream that it is of.
@@ -67,7 +70,17 @@ pub(super) fn place(vhost: &str, path: &str) -> String {
     format!("{vhost}/{path}")
 }
 
+/// The path that [`place`] was made of.
+pub(super) fn path<'a>(vhost: &str, place: &'a str) -> &'a str {
+    place.strip_prefix(vhost).map_or(place, |path| path.trim_start_matches('/'))
+}
+
 impl Shelf {
+    /// An empty one; copies of files go to the store.
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, ..Self::default() }
+    }
+
     pub(super) fn playlist(&self, place: &str) -> Option<Arc<Listed>> {
         self.playlists.read().get(place).cloned()
     }

@@ -23,6 +23,7 @@ use crate::config::{Hls, HlsOnError, HlsStorage};
 use crate::form;
 use crate::gate;
 use crate::naming::{self, Names};
+use crate::store::{Content, Output};
 use floor::Floor;
 
 /// See the module.
@@ -362,6 +363,10 @@ impl Stream {
             shelf::Segment::Ram(pieces) => (shelf::size(pieces), false),
             shelf::Segment::File(_) => (0, true),
         };
+        self.shelf.store.finished(&self.key, Output::Hls, &relative, || match &stored {
+            shelf::Segment::Ram(pieces) => Content::Memory(pieces.clone()),
+            shelf::Segment::File(path) => Content::File(path.clone()),
+        });
         self.shelf.put(place.clone(), stored, shelf::Type::Ts, &self.key);
         let uri = self.uri(&relative);
         let told = self.told(&segment, &path, &uri);
@@ -416,6 +421,8 @@ impl Stream {
                 }
             }
         }
+        let text = || Bytes::copy_from_slice(playlist.as_str().as_bytes());
+        self.shelf.store.listed(&self.key, Output::Hls, &self.m3u8, text);
         self.shelf.put_playlist(&self.playlist_place(), &self.key, playlist);
     }
 
@@ -460,6 +467,11 @@ impl Stream {
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.kept.pop_front() else { return };
         self.shelf.take_segment(&oldest.place);
+        let name = shelf::path(&self.key.vhost, &oldest.place);
+        match self.hls.cleanup {
+            true => self.shelf.store.removed(&self.key, Output::Hls, name),
+            false => self.shelf.store.left(&self.key, Output::Hls, name, &oldest.path),
+        }
         if oldest.in_file && self.hls.cleanup {
             store::remove(&oldest.path);
         }
@@ -472,8 +484,10 @@ impl Stream {
     pub(super) fn dispose(&mut self) {
         self.discard();
         self.shelf.take_playlist(&self.playlist_place());
+        self.shelf.store.removed(&self.key, Output::Hls, &self.m3u8);
         while let Some(kept) = self.kept.pop_front() {
             self.shelf.take_segment(&kept.place);
+            self.shelf.store.removed(&self.key, Output::Hls, shelf::path(&self.key.vhost, &kept.place));
             if kept.in_file {
                 store::remove(&kept.path);
             }
