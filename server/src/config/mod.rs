@@ -10,6 +10,7 @@ mod check;
 pub mod directives;
 mod dvr;
 mod environment;
+mod forward;
 mod hls;
 pub mod legacy;
 pub mod lexer;
@@ -33,6 +34,7 @@ pub use access::{Hooks, Limits, Most, Refer, Rule, Secret, Security, SignedUrl, 
 pub use auth::{Area, Auth, Credentials};
 pub use dvr::{Dvr, DvrPlan};
 pub use environment::Environment;
+pub use forward::{Destination, Forward};
 pub use hls::{Hls, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};
@@ -384,6 +386,8 @@ pub struct Vhost {
     pub limits: Limits,
     /// Callbacks, if they are on.
     pub hooks: Option<Arc<Hooks>>,
+    /// Copies for other servers, if there are any.
+    pub forward: Option<Arc<Forward>>,
     /// Inputs that are pulled.
     pub ingests: Vec<task::Ingest>,
     /// Streams that are transcoded.

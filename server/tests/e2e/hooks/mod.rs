@@ -9,7 +9,7 @@ pub mod service;
 mod signed;
 mod tokens;
 
-use service::Service;
+pub use service::Service;
 
 use rtmp::{ClientEvent, Role};
 
