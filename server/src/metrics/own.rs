@@ -168,6 +168,8 @@ fn dvr(page: &mut Page, sources: &Sources) {
         "Frames that were not recorded because of that, or of a slow disk.",
     )
     .value(dvr.frames_lost.load(Relaxed));
+}
+
 /// Copies for other servers.
 fn forward(page: &mut Page, sources: &Sources) {
     let figures = &sources.forward;
