@@ -204,7 +204,7 @@ fn publishers_follow_each_other_names_clash_and_settings_turn() {
         let done = command.current_dir(&server.dir).args(["-c", "oxcast.conf", "reload"]).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
     };
-    reload(&config.replace("[stream].flv", "[stream].mp4"));
+    reload(&config.replace("rec/[stream].flv", "rec/[stream].mp4"));
     let two = recorded(&server, "a", 2);
     assert_eq!((two.ends_with("rec/a-1.flv"), count(&two)), (true, 75));
     tape.play(&mut second, 3000, 5000, 0);
