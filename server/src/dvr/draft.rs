@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
@@ -42,9 +42,12 @@ impl Draft {
             let path = PathBuf::from(format!("{name}{TEMPORARY}"));
             match create(&path) {
                 Ok(file) => {
-                    // A file system without locks has none of those who would mind.
-                    let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
-                    return Ok(Self { file, name, path, buffer: Vec::new(), written: 0 });
+                    // Who looks for what was left behind may have taken it for that in this very moment. A file system without locks has nobody
+                    // who looks.
+                    let locked = flock(&file, FlockOperation::NonBlockingLockExclusive);
+                    if locked != Err(rustix::io::Errno::WOULDBLOCK) && is_at(&file, &path) {
+                        return Ok(Self { file, name, path, buffer: Vec::new(), written: 0 });
+                    }
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(named(&path, e)),
@@ -143,6 +146,12 @@ fn numbered(name: &str, number: u32) -> String {
         Some((stem, ending)) => format!("{stem}-{number}.{ending}"),
         None => name.to_owned(),
     }
+}
+
+/// This file is called so.
+fn is_at(file: &File, path: &Path) -> bool {
+    let id = |data: fs::Metadata| (data.dev(), data.ino());
+    file.metadata().ok().map(id) == fs::symlink_metadata(path).ok().map(id)
 }
 
 fn exists(path: &Path) -> io::Result<bool> {

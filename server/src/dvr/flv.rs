@@ -28,6 +28,7 @@ impl Writer {
         let mux = Mux::new(MuxOptions { jitter, reduce_sequence_header: true });
         let mut writer = Self { mux, opening, tags: Vec::new(), span: None, flushed: Micros::ZERO };
         writer.tracks(draft, tracks)?;
+        draft.flush()?;
         Ok(writer)
     }
 

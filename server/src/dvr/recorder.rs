@@ -37,9 +37,11 @@ pub struct Recorder {
     /// Frames that wait until it is known what the stream consists of: an MP4 says it at its beginning.
     held: Vec<(Frame, bool)>,
     held_bytes: usize,
-    /// It went wrong; nothing is tried before this.
+    /// It went wrong, and is not known to go well again.
+    fails: bool,
+    /// Nothing is tried before this.
     again: Option<Instant>,
-    /// Frames that were not recorded since then.
+    /// Frames that were not recorded since it went wrong.
     lost: u64,
 }
 
@@ -61,6 +63,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Frames are held for so long at most.
 const HOLD: Micros = Micros::from_secs(1);
 const MOST_HELD: usize = 8 << 20;
+
+/// What has gone well for so long, after an error, goes well again.
+const WELL: Micros = Micros::from_secs(3);
 
 /// A larger step of the publisher's clock is no time that has passed.
 const JUMP: Micros = Micros::from_secs(10);
@@ -90,6 +95,7 @@ impl Recorder {
             needs_key: dvr.wait_keyframe,
             held: Vec::new(),
             held_bytes: 0,
+            fails: false,
             again: None,
             lost: 0,
         })
@@ -164,9 +170,7 @@ impl Recorder {
         self.held_bytes = 0;
         match self.create() {
             Ok(open) => {
-                if self.again.take().is_some() {
-                    self.tell_lost("is recorded again");
-                }
+                self.again = None;
                 debug!("dvr: {} goes to {}", self.key, open.draft.path().display());
                 self.open = Some(open);
                 held.iter().for_each(|(frame, _)| self.write(frame));
@@ -216,16 +220,21 @@ impl Recorder {
         if frame.track.kind != Kind::Data {
             open.last = frame.dts;
         }
-        if let Err(e) = done {
-            self.fail(&e);
-            self.lose_one();
+        let is_well = self.fails && open.length() >= WELL;
+        match done {
+            Ok(()) if is_well => self.tell_lost("is recorded again"),
+            Ok(()) => {}
+            Err(e) => {
+                self.fail(&e);
+                self.lose_one();
+            }
         }
     }
 
     /// Nothing can be written for now: what has been stays.
     fn fail(&mut self, e: &io::Error) {
         self.figures.failures.fetch_add(1, Relaxed);
-        if self.again.is_none() {
+        if !std::mem::replace(&mut self.fails, true) {
             warn!("dvr: {}: {e}; it is not recorded until that is mended", self.key);
         }
         // What went wrong would go wrong again, and need not be told again.
@@ -241,7 +250,9 @@ impl Recorder {
         self.figures.frames_lost.fetch_add(1, Relaxed);
     }
 
+    /// Tells of an error that is over.
     fn tell_lost(&mut self, what: &str) {
+        (self.fails, self.again) = (false, None);
         warn!("dvr: {} {what}, {} frames are lost", self.key, std::mem::take(&mut self.lost));
     }
 
@@ -344,7 +355,7 @@ impl follow::Stream for Recorder {
 
     fn leave(&mut self) {
         self.close();
-        if self.again.take().is_some() {
+        if self.fails {
             self.tell_lost("has ended");
         }
         self.publisher = None;
@@ -356,5 +367,8 @@ impl follow::Stream for Recorder {
 
     fn end(mut self, _files_stay: bool) {
         self.close();
+        if self.fails {
+            self.tell_lost("has ended");
+        }
     }
 }
