@@ -58,7 +58,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Connect,
         Self::Close,
         Self::Publish,
@@ -267,7 +267,13 @@ mod tests {
     #[test]
     fn the_question_for_destinations_has_fields_of_its_own() {
         let subject = subject();
-        let body = Body { action: Action::Forward, subject: &subject, bytes: (0, 0), segment: None };
+        let body = Body {
+            action: Action::Forward,
+            subject: &subject,
+            bytes: (0, 0),
+            segment: None,
+            recording: None,
+        };
         let want = r#"{"action":"on_forward","server_id":"vid-3k81z07","service_id":"7t2m90a4","client_id":"4h20x9k1","ip":"198.51.100.7","vhost":"__defaultVhost__","app":"site","tcUrl":"rtmp://media.example.net/site","stream":"cam1","param":"?token=abc"}"#;
         assert_eq!(body.json(), want);
     }

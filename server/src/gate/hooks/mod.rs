@@ -218,7 +218,7 @@ impl Desk {
     ) -> Result<Arc<[config::Destination]>, Refused> {
         let Some(url) = &forward.backend else { return Ok(Arc::default()) };
         let action = Action::Forward;
-        let text = Body { action, subject, bytes: (0, 0), segment: None }.json();
+        let text = Body { action, subject, bytes: (0, 0), segment: None, recording: None }.json();
         let call = Call {
             url,
             body: Some(&text),
