@@ -19,6 +19,7 @@ use crate::caller::Caller;
 use crate::config::{Config, Environment, Source, Tank};
 use crate::control::Control;
 use crate::daemon::{self, Starter};
+use crate::dvr::{self, Recorders};
 use crate::file_watch;
 use crate::follow::Followers;
 use crate::forward::Forwarders;
@@ -166,6 +167,7 @@ impl App {
         let store = Store::start().map_err(|e| system(&e))?;
         let hls = hls::Workshop::open(store.clone()).map_err(|e| system(&e))?;
         let hds = hds::Packager::start(hds::Packaging::new(store.clone())).map_err(|e| system(&e))?;
+        let (recording, recorded) = Recorders::start(store.clone()).map_err(|e| system(&e))?;
         let caller = Caller::start().map_err(|e| system(&e))?;
         let traces = config.traces.clone().map(|settings| Tracer::start(settings, &identity));
         let (tracer, traces) = traces.unzip();
@@ -177,6 +179,7 @@ impl App {
         let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller.clone(), identity.clone());
         let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone()).with_passes(passes);
         let gate = gate.with_watcher(hls.packager.clone()).with_watcher(hds.clone());
+        let gate = gate.with_watcher(recording.clone());
         let gate = gate.with_watcher(http_live::FastCache).with_watcher(tasks.clone());
         let gate = Arc::new(gate.with_watcher(forwarders.clone()));
         let service =
@@ -193,6 +196,7 @@ impl App {
             loads: Default::default(),
             breaker: breaker.clone(),
             hls: hls.figures(),
+            dvr: recorded,
             storage: store.figures(),
             log: log.meter(),
             tracer: tracer.clone(),
@@ -263,6 +267,7 @@ impl App {
         let events = roll.events().clone();
         service.spawn(async move { watched.watch(|| rules.config().breaker.clone(), loads, events).await });
 
+        dvr::recover(&config);
         info!("ready on {count} cores, max_connections={}", config.max_connections);
         if let Some(endpoint) = config.listen.first() {
             info!("publish to rtmp://localhost:{}/live/livestream", endpoint.port);
@@ -289,7 +294,7 @@ impl App {
             warn!("cannot watch {}: {e}", path.display());
         }
         let watch = Watch::new(signals, log, parent, asks);
-        let followers = Followers::default().with(&hls.packager).with(&hds);
+        let followers = Followers::default().with(&hls.packager).with(&hds).with(&recording);
         Ok(Self {
             reloader,
             identity,
@@ -408,6 +413,7 @@ impl App {
 /// Makes what folders are missing, so that they belong to who is to write there.
 fn make_folders(account: &Account, config: &Config) -> std::io::Result<()> {
     let hls = config.vhosts.iter().filter_map(|vhost| vhost.hls.as_ref()).map(|hls| hls.path.as_path());
+    let dvr = config.vhosts.iter().filter_map(|vhost| Some(vhost.dvr.as_ref()?.folder()));
     let log = (config.log.tank == Tank::File).then_some(&*config.log.file);
     let files = [Some(&*config.pid), log].into_iter().flatten();
     let hds = config.vhosts.iter().filter_map(|vhost| vhost.hds.as_ref()).map(|hds| hds.path.as_path());
@@ -416,7 +422,8 @@ fn make_folders(account: &Account, config: &Config) -> std::io::Result<()> {
     let starts =
         config.vhosts.iter().any(|v| v.exec.is_some() || !v.ingests.is_empty() || !v.transcodes.is_empty());
     let tasks = config.task_log.dir.as_deref().filter(|_| starts);
-    let mut folders = files.filter_map(Path::parent).chain(hls).chain(hds).chain(spools).chain(tasks);
+    let mut folders =
+        files.filter_map(Path::parent).chain(hls).chain(hds).chain(dvr).chain(spools).chain(tasks);
     folders.try_for_each(|folder| account.make_folder(folder))
 }
 

@@ -59,6 +59,13 @@ impl Remux for Original {
 fn jitter(vhost: &Vhost, tracks: &Arc<Tracks>) -> Jitter {
     match vhost.play.time_jitter {
         _ if is_atc(vhost, tracks) => Jitter::Off,
+        other => line(other),
+    }
+}
+
+/// What a configuration says about timestamps.
+pub fn line(jitter: config::Jitter) -> Jitter {
+    match jitter {
         config::Jitter::Full => Jitter::Full,
         config::Jitter::Zero => Jitter::Zero,
         config::Jitter::Off => Jitter::Off,

@@ -10,6 +10,7 @@ mod command;
 pub mod config;
 mod control;
 mod daemon;
+mod dvr;
 mod events;
 mod file_watch;
 mod follow;

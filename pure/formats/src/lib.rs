@@ -9,6 +9,7 @@ pub mod amf0;
 pub mod cmaf;
 pub mod es;
 pub mod flv;
+pub mod frames;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod hds;

@@ -63,6 +63,11 @@ impl Timeline {
         }
     }
 
+    /// A line that starts later than zero, so that tracks which begin before the first one keep their places.
+    pub(crate) fn starting_at(jitter: Jitter, start: Micros) -> Self {
+        Self { now: start, ..Self::new(jitter) }
+    }
+
     /// The newest time on the line.
     pub(crate) fn now(&self) -> Micros {
         self.now
@@ -74,7 +79,7 @@ impl Timeline {
         self.now = match (self.jitter, self.last) {
             (Jitter::Off, _) => dts,
             (Jitter::Zero, _) => dts - first,
-            (Jitter::Full, None) => self.rise(track, Micros::ZERO),
+            (Jitter::Full, None) => self.rise(track, self.now),
             (Jitter::Full, Some(last)) => {
                 let step = dts - last;
                 let kept = if self.goes_on(track, dts, step) { step } else { self.jump() };

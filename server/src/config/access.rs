@@ -59,6 +59,8 @@ pub struct Hooks {
     pub on_play: Vec<Url>,
     /// A player has ended.
     pub on_stop: Vec<Url>,
+    /// A recording is complete.
+    pub on_dvr: Vec<Url>,
     /// A segment is complete.
     pub on_hls: Vec<Url>,
     /// Fetched after each segment, with placeholders.

@@ -3,6 +3,7 @@
 
 mod access;
 mod auth;
+mod dvr;
 mod forward;
 mod hls;
 mod observe;
@@ -436,6 +437,7 @@ impl<'a> Reader<'a> {
             publish: self.publish(block.inner("publish")),
             http_remux,
             http_static: self.http_static(block.inner("http_static"), name),
+            dvr: self.dvr(block.inner("dvr"), utc),
             hls,
             hls_sessions: self.hls_sessions(block.inner("hls")),
             hds: self.hds(block.inner("hds")),

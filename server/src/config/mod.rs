@@ -8,6 +8,7 @@ mod access;
 pub mod auth;
 mod check;
 pub mod directives;
+mod dvr;
 mod environment;
 mod forward;
 mod hls;
@@ -31,6 +32,7 @@ use ipnet::IpNet;
 
 pub use access::{Hooks, Limits, Most, Refer, Rule, Secret, Security, SignedUrl, Token};
 pub use auth::{Area, Auth, Credentials};
+pub use dvr::{Dvr, DvrPlan};
 pub use environment::Environment;
 pub use forward::{Destination, Forward};
 pub use hls::{Hls, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
@@ -358,6 +360,8 @@ pub struct Vhost {
     pub http_remux: Option<HttpRemux>,
     /// A folder on the HTTP server, if there is one.
     pub http_static: Option<HttpStatic>,
+    /// Recording, if it is on.
+    pub dvr: Option<Dvr>,
     /// HLS, if it is made.
     pub hls: Option<Hls>,
     /// How HLS players are counted and admitted, whoever made the playlist.

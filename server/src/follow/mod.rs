@@ -137,6 +137,13 @@ impl Publisher {
         Self(Arc::new(Identity { session, reporter }))
     }
 
+    /// Somebody of whom nobody is told.
+    #[cfg(test)]
+    pub fn nobody() -> Self {
+        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        Self(Arc::new(Identity { session: Session::new(peer), reporter: Mutex::default() }))
+    }
+
     /// Its session.
     pub fn session(&self) -> &Arc<Session> {
         &self.0.session

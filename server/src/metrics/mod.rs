@@ -17,6 +17,7 @@ use axum::routing::get;
 use crate::api::Samples;
 use crate::breaker::Breaker;
 use crate::config::{Config, Exporter};
+use crate::dvr;
 use crate::forward;
 use crate::gate::Gate;
 use crate::log;
@@ -48,6 +49,8 @@ pub struct Sources {
     pub breaker: Arc<Breaker>,
     /// HLS.
     pub hls: Arc<hls::Figures>,
+    /// Recording.
+    pub dvr: Arc<dvr::Figures>,
     /// What object storage counts.
     pub storage: Arc<store::Figures>,
     /// The log.

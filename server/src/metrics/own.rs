@@ -20,6 +20,7 @@ pub(super) fn write(page: &mut Page, sources: &Sources, census: &Census) {
     door(page, sources);
     load(page, sources);
     hls(page, sources);
+    dvr(page, sources);
     forward(page, sources);
     storage(page, sources);
     callbacks(page, sources);
@@ -154,6 +155,19 @@ fn hls(page: &mut Page, sources: &Sources) {
         "Pieces of HLS segments dropped because the disk did not keep up.",
     )
     .value(hls.pieces_lost.load(Relaxed));
+}
+
+fn dvr(page: &mut Page, sources: &Sources) {
+    let dvr = &sources.dvr;
+    page.counter("oxcast_dvr_files_total", "Recordings completed.").value(dvr.files.load(Relaxed));
+    page.counter("oxcast_dvr_bytes_total", "Bytes in them.").value(dvr.bytes.load(Relaxed));
+    page.counter("oxcast_dvr_failures_total", "Recordings that could not be opened, written or completed.")
+        .value(dvr.failures.load(Relaxed));
+    page.counter(
+        "oxcast_dvr_frames_lost_total",
+        "Frames that were not recorded because of that, or of a slow disk.",
+    )
+    .value(dvr.frames_lost.load(Relaxed));
 }
 
 /// Copies for other servers.

@@ -23,6 +23,7 @@ pub fn sources(gate: &Arc<Gate>, roll: &Arc<Roll>, identity: &Arc<Identity>) -> 
         loads: OnceLock::new(),
         breaker: Arc::default(),
         hls: Arc::default(),
+        dvr: Arc::default(),
         storage: Arc::default(),
         log: Log::for_tests().meter(),
         tracer: Arc::default(),

@@ -214,7 +214,6 @@ impl Told {
 /// What a file is called in the storage whose name was made of `template`: the path below the folder that the template begins with.
 ///
 /// `./objs/nginx/html/[app]/[stream].flv` and `./objs/nginx/html/live/cam.flv` give `live/cam.flv`.
-#[allow(dead_code, reason = "recorders have such names")]
 pub fn name_below(template: &str, path: &str) -> String {
     let fixed = template.split('[').next().unwrap_or_default();
     let folder = fixed.rsplit_once('/').map_or(0, |(folder, _)| folder.len() + 1);

@@ -16,6 +16,7 @@ mod daemon;
 mod destination;
 mod dialogue;
 mod drain;
+mod dvr;
 mod events;
 mod figures;
 mod files;

@@ -10,6 +10,7 @@ mod frame_type;
 mod metadata;
 mod mux;
 mod reader;
+mod recording;
 
 use bytes::Bytes;
 use media::{Kind, TrackId, Truncated, codec};
@@ -19,6 +20,7 @@ pub use demux::{Demux, DemuxOptions, Demuxed};
 pub use metadata::is_announced;
 pub use mux::{Mux, MuxOptions};
 pub use reader::{Item, Reader};
+pub use recording::Opening;
 
 use crate::amf0;
 

@@ -12,6 +12,7 @@ mod describe;
 mod fragment;
 mod init;
 mod movie;
+mod recorder;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ pub use describe::Description;
 pub use fragment::{SEGMENT_TYPE, Sample, fragment};
 pub use init::init;
 pub use movie::{Movie, recording, seal};
+pub use recorder::Recorder;
 
 /// The track id of a kind of medium.
 pub fn track_id(kind: media::Kind) -> u32 {

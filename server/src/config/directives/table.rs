@@ -7,7 +7,6 @@ const CASTER: Status = NotBuilt("stream casters");
 const CLOUD: Status = NotBuilt("cloud logging and tracing");
 const CLUSTER: Status = NotBuilt("edge and origin clusters");
 const DASH: Status = NotBuilt("DASH output");
-const DVR: Status = NotBuilt("recording");
 const HLS_FMP4: Status = NotBuilt("HLS with fragmented MP4");
 const HLS_RECOVER: Status = NotBuilt("continuing an HLS playlist after a restart");
 const MERGED: Status = NotBuilt(
@@ -370,7 +369,7 @@ pub static TABLE: &[Directive] = table! {
     "vhost.http_hooks.on_unpublish", Words, "", Variable, Live, Built, "a stream ended", like "http://127.0.0.1:8085/api/v1/streams";
     "vhost.http_hooks.on_play", Words, "", Variable, Live, Built, "a player starts; may refuse it", like "http://127.0.0.1:8085/api/v1/sessions";
     "vhost.http_hooks.on_stop", Words, "", Variable, Live, Built, "a player stopped", like "http://127.0.0.1:8085/api/v1/sessions";
-    "vhost.http_hooks.on_dvr", Words, "", Variable, Live, DVR, "a recording is complete", like "http://127.0.0.1:8085/api/v1/dvrs";
+    "vhost.http_hooks.on_dvr", Words, "", Variable, Live, Built, "a recording is complete", like "http://127.0.0.1:8085/api/v1/dvrs";
     "vhost.http_hooks.on_hls", Words, "", Variable, Live, Built, "a segment is complete", like "http://127.0.0.1:8085/api/v1/hls";
     "vhost.http_hooks.on_hls_notify", Words, "", Variable, Live, Built, "GET after each segment", like "http://127.0.0.1:8085/api/v1/hls/[app]/[stream]/[ts_url][param]";
 
@@ -432,14 +431,14 @@ pub static TABLE: &[Directive] = table! {
     "vhost.hds.hds_window", FloatS, "60", Variable, Push, Built, "older fragments are deleted";
     "vhost.hds.hds_path", Path, "./objs/nginx/html", Variable, Push, Built, "base folder";
 
-    "vhost.dvr", Block, "", None, Push, DVR, "recording";
-    "vhost.dvr.enabled", On, "off", Variable, Push, DVR, "record published streams";
-    "vhost.dvr.dvr_apply", Words, "all", None, No, DVR, "which: all, or a list of app/stream";
-    "vhost.dvr.dvr_plan", Text, "session", Variable, Push, DVR, "one file per publish (session) or cut by time (segment)";
-    "vhost.dvr.dvr_path", Path, "./objs/nginx/html/[app]/[stream].[timestamp].flv", Variable, Push, DVR, "file; `.mp4` writes MP4";
-    "vhost.dvr.dvr_duration", IntS, "30", Variable, Push, DVR, "segment plan: length of a file";
-    "vhost.dvr.dvr_wait_keyframe", NotOff, "on", Variable, Push, DVR, "segment plan: cut at keyframes only";
-    "vhost.dvr.time_jitter", Text, "full", Variable, Push, DVR, "correction of timestamps: full, zero or off";
+    "vhost.dvr", Block, "", None, Push, Built, "recording";
+    "vhost.dvr.enabled", On, "off", Variable, Push, Built, "record published streams";
+    "vhost.dvr.dvr_apply", Words, "all", None, Push, Built, "which: all, or a list of app/stream";
+    "vhost.dvr.dvr_plan", Text, "session", Variable, Push, Built, "one file per publish (session) or cut by time (segment)";
+    "vhost.dvr.dvr_path", Path, "./objs/nginx/html/[app]/[stream].[timestamp].flv", Variable, Push, Built, "file; `.mp4` writes MP4, `.flv` FLV, anything else is a folder";
+    "vhost.dvr.dvr_duration", IntS, "30", Variable, Push, Built, "segment plan: length of a file";
+    "vhost.dvr.dvr_wait_keyframe", NotOff, "on", Variable, Push, Built, "begin and cut at keyframes only";
+    "vhost.dvr.time_jitter", Text, "full", Variable, Push, Built, "correction of timestamps: full, zero or off";
 
     "vhost.ingest", Blocks, "", None, Push, Built, "an input pulled with ffmpeg and published here; repeatable with different ids";
     "vhost.ingest.enabled", On, "off", None, Push, Built, "pull it";

@@ -87,6 +87,7 @@ impl<'a> Reader<'a> {
             on_unpublish: self.urls(block, "on_unpublish"),
             on_play: self.urls(block, "on_play"),
             on_stop: self.urls(block, "on_stop"),
+            on_dvr: self.urls(block, "on_dvr"),
             on_hls: self.urls(block, "on_hls"),
             on_hls_notify: self.patterns(block, "on_hls_notify"),
             hls_nb_notify: usize::try_from(self.int(&self.value(hls, "hls_nb_notify"))).unwrap_or(0),
@@ -256,7 +257,7 @@ mod tests {
             ("signed_url { enabled on; }", "anybody could sign"),
             ("http_hooks { enabled on; on_publish here; }", "no address to call"),
             ("http_hooks { enabled on; on_publish ftp://a/b; }", "no address to call"),
-            ("http_hooks { enabled on; on_dvr http://a/b; }", "recording"),
+            ("http_hooks { enabled on; on_dvr here; }", "no address to call"),
             ("security { trusted_proxies proxy; }", "no address and no network"),
         ] {
             let error = read(block, &[]).err().unwrap_or_default();

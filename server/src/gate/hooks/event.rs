@@ -46,6 +46,8 @@ pub enum Action {
     Play,
     /// It has ended to play.
     Stop,
+    /// A recording of it is complete.
+    Dvr,
     /// A segment of it is complete.
     Hls,
     /// The same, for a network that fetches it.
@@ -56,13 +58,14 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Connect,
         Self::Close,
         Self::Publish,
         Self::Unpublish,
         Self::Play,
         Self::Stop,
+        Self::Dvr,
         Self::Hls,
         Self::HlsNotify,
         Self::Forward,
@@ -77,6 +80,7 @@ impl Action {
             Self::Unpublish => "on_unpublish",
             Self::Play => "on_play",
             Self::Stop => "on_stop",
+            Self::Dvr => "on_dvr",
             Self::Hls => "on_hls",
             Self::HlsNotify => "on_hls_notify",
             Self::Forward => "on_forward",
@@ -124,6 +128,8 @@ pub(super) struct Body<'a> {
     /// Bytes sent and received; of [`Action::Close`].
     pub(super) bytes: (u64, u64),
     pub(super) segment: Option<&'a Segment>,
+    /// The file of [`Action::Dvr`].
+    pub(super) recording: Option<&'a str>,
 }
 
 impl Body<'_> {
@@ -158,11 +164,14 @@ impl Body<'_> {
             Action::Play => fields.extend([stream, tc_url, param, page_url]),
             _ => fields.extend([tc_url, stream, param]),
         }
+        let cwd = || std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(file) = self.recording {
+            fields.extend([("cwd", text(&cwd())), ("file", text(file))]);
+        }
         if let Some(segment) = self.segment {
-            let cwd = std::env::current_dir().unwrap_or_default();
             fields.extend([
                 ("duration", json!((segment.duration * 100.0).round() / 100.0)),
-                ("cwd", text(&cwd.to_string_lossy())),
+                ("cwd", text(&cwd())),
                 ("file", text(&segment.file)),
                 ("url", text(&segment.url)),
                 ("m3u8", text(&segment.m3u8)),
@@ -234,6 +243,7 @@ mod tests {
             (Action::Publish, "tcUrl stream param stream_url stream_id"),
             (Action::Unpublish, "tcUrl stream param stream_url stream_id"),
             (Action::Play, "stream tcUrl param pageUrl stream_url stream_id"),
+            (Action::Dvr, "tcUrl stream param cwd file stream_url stream_id"),
             (Action::Stop, "tcUrl stream param stream_url stream_id"),
             (
                 Action::Hls,
@@ -241,7 +251,8 @@ mod tests {
             ),
         ] {
             let segment = (action == Action::Hls).then_some(&segment);
-            let text = Body { action, subject: &subject, bytes: (5120, 881_204), segment }.json();
+            let recording = (action == Action::Dvr).then_some("./rec/cam1.flv");
+            let text = Body { action, subject: &subject, bytes: (5120, 881_204), segment, recording }.json();
             let body: Value = serde_json::from_str(&text).unwrap();
             let names: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
             assert_eq!(names.join(" "), format!("{begins} {rest}"), "{text}");
@@ -256,7 +267,13 @@ mod tests {
     #[test]
     fn the_question_for_destinations_has_fields_of_its_own() {
         let subject = subject();
-        let body = Body { action: Action::Forward, subject: &subject, bytes: (0, 0), segment: None };
+        let body = Body {
+            action: Action::Forward,
+            subject: &subject,
+            bytes: (0, 0),
+            segment: None,
+            recording: None,
+        };
         let want = r#"{"action":"on_forward","server_id":"vid-3k81z07","service_id":"7t2m90a4","client_id":"4h20x9k1","ip":"198.51.100.7","vhost":"__defaultVhost__","app":"site","tcUrl":"rtmp://media.example.net/site","stream":"cam1","param":"?token=abc"}"#;
         assert_eq!(body.json(), want);
     }

@@ -218,7 +218,7 @@ impl Desk {
     ) -> Result<Arc<[config::Destination]>, Refused> {
         let Some(url) = &forward.backend else { return Ok(Arc::default()) };
         let action = Action::Forward;
-        let text = Body { action, subject, bytes: (0, 0), segment: None }.json();
+        let text = Body { action, subject, bytes: (0, 0), segment: None, recording: None }.json();
         let call = Call {
             url,
             body: Some(&text),
@@ -266,6 +266,7 @@ fn urls(config: &config::Hooks, action: Action) -> &[Url] {
         Action::Unpublish => &config.on_unpublish,
         Action::Play => &config.on_play,
         Action::Stop => &config.on_stop,
+        Action::Dvr => &config.on_dvr,
         Action::Hls => &config.on_hls,
         // Its addresses have placeholders, and that of the other one is elsewhere.
         Action::HlsNotify | Action::Forward => &[],
@@ -307,7 +308,7 @@ impl Affair {
         if action == Action::Publish {
             desk.wait_for_turn(&self.key).await;
         }
-        let body = Body { action, subject, bytes: (0, 0), segment: None };
+        let body = Body { action, subject, bytes: (0, 0), segment: None, recording: None };
         let text = body.json();
         for url in urls(config, action) {
             if let Err(no) = desk.ask(&body, &text, url, config).await {
@@ -335,6 +336,7 @@ impl Drop for Act {
             action: action.end(),
             bytes: (counters.sent(), counters.received()),
             segment: None,
+            recording: None,
             ending: (action == Action::Publish).then_some(&key),
         };
         reporter.tell(&end);
@@ -358,14 +360,23 @@ struct Event<'a> {
     action: Action,
     bytes: (u64, u64),
     segment: Option<&'a Segment>,
+    /// The file that it was recorded to.
+    recording: Option<&'a str>,
     /// The stream that it is the end of.
     ending: Option<&'a StreamKey>,
 }
 
 impl Reporter {
+    /// A recording is complete; its file, as it is named by configuration.
+    pub fn recording(&self, file: &str) {
+        let (action, recording) = (Action::Dvr, Some(file));
+        self.tell(&Event { action, bytes: (0, 0), segment: None, recording, ending: None });
+    }
+
     /// A segment is complete.
     pub fn segment(&self, segment: &Segment) {
-        self.tell(&Event { action: Action::Hls, bytes: (0, 0), segment: Some(segment), ending: None });
+        let action = Action::Hls;
+        self.tell(&Event { action, bytes: (0, 0), segment: Some(segment), recording: None, ending: None });
         for pattern in &self.config.on_hls_notify {
             let limit = self.config.hls_nb_notify;
             match self.fetched(pattern, segment) {
@@ -376,12 +387,12 @@ impl Reporter {
     }
 
     fn tell(&self, event: &Event<'_>) {
-        let &Event { action, bytes, segment, ending } = event;
+        let &Event { action, bytes, segment, recording, ending } = event;
         let urls = urls(&self.config, action);
         if urls.is_empty() {
             return;
         }
-        let body = Body { action, subject: &self.subject, bytes, segment }.json();
+        let body = Body { action, subject: &self.subject, bytes, segment, recording }.json();
         let ending = ending.map(|key| self.hooks.0.ending(key));
         for url in urls {
             let (body, _ending) = (Some(body.clone()), ending.clone());

@@ -5,7 +5,7 @@ mod clients;
 mod failures;
 mod limits;
 mod rules;
-mod service;
+pub mod service;
 mod signed;
 mod tokens;
 
