@@ -3,6 +3,7 @@
 
 mod access;
 mod auth;
+mod forward;
 mod hls;
 mod observe;
 mod rtc;
@@ -447,6 +448,7 @@ impl<'a> Reader<'a> {
             signed_url: self.signed_url(block.inner("signed_url")),
             limits: self.limits(block.inner("limits")),
             hooks: self.hooks(block.inner("http_hooks"), block.inner("hls")).map(Arc::new),
+            forward: self.forward(block.inner("forward"), block.inner("publish")).map(Arc::new),
             ingests: self.ingests(block),
             transcodes: self.transcodes(block),
             exec: self.exec(block.inner("exec")),
