@@ -248,4 +248,80 @@ mod tests {
         store.finished(&key, Output::Hls, "x", none);
         store.stop();
     }
+
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("oxcast-store-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    fn started(folder: &Path, rules: &str) -> Store {
+        let text = format!(
+            "listen 1; vhost a {{ storage {{ enabled on; spool {}/spool; {rules} }} }}",
+            folder.display()
+        );
+        let config = Config::parse("test", text.as_bytes(), &crate::config::Environment::default()).unwrap();
+        let store = Store::start().unwrap();
+        store.turn(&config);
+        store
+    }
+
+    /// Recordings of two streams and an archived segment, each in a file.
+    fn record(store: &Store, folder: &Path, names: &[&str]) {
+        for name in names {
+            let (stream, _) = name.split_once('.').unwrap();
+            let key = StreamKey { vhost: "a".into(), app: "live".into(), stream: stream.into() };
+            let path = folder.join(name);
+            std::fs::write(&path, "x").unwrap();
+            match stream {
+                "segment" => store.left(&key, Output::Hls, name, &path),
+                _ => store.finished(&key, Output::Dvr, name, || Content::File(path)),
+            }
+            // Numbers and ages tell one from the other.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+        let files = entries.filter(|entry| entry.path().is_file());
+        let mut names: Vec<_> = files.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_newest_are_kept_also_over_a_restart() {
+        let folder = folder("newest");
+        let store = started(&folder, "retention_count 2;");
+        record(&store, &folder, &["cam.1", "cam.2", "other.1", "segment.1", "segment.2", "segment.3"]);
+        store.stop();
+        assert_eq!(files(&folder), ["cam.1", "cam.2", "other.1", "segment.2", "segment.3"]);
+        let store = started(&folder, "retention_count 2;");
+        record(&store, &folder, &["cam.3"]);
+        store.stop();
+        assert_eq!(files(&folder), ["cam.2", "cam.3", "other.1", "segment.2", "segment.3"]);
+        // Another rule, and a file that somebody else has deleted.
+        std::fs::remove_file(folder.join("cam.2")).unwrap();
+        let store = started(&folder, "retention_count 1;");
+        record(&store, &folder, &["cam.4", "segment.4"]);
+        store.stop();
+        assert_eq!(files(&folder), ["cam.4", "other.1", "segment.4"]);
+        assert_eq!(files(&folder.join("spool")), ["lock"]);
+        assert_eq!(files(&folder.join("spool/kept")).len(), 3);
+    }
+
+    #[test]
+    fn what_is_old_goes() {
+        let folder = folder("old");
+        let store = started(&folder, "retention_days 1;");
+        record(&store, &folder, &["cam.1", "cam.2"]);
+        store.stop();
+        assert_eq!(files(&folder), ["cam.1", "cam.2"]);
+        // A millisecond is over.
+        let store = started(&folder, "retention_days 0.00000001;");
+        store.stop();
+        assert_eq!(files(&folder), [""; 0]);
+    }
 }

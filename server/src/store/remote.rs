@@ -88,8 +88,8 @@ impl Remote {
                 }
                 match &settings.credentials {
                     Some(path) => builder = builder.with_service_account_path(path.to_string_lossy()),
-                    // Nobody's own storage asks for Google's signatures.
-                    None if settings.endpoint.is_some() => builder = builder.with_skip_signature(true),
+                    // What is not Google takes any token.
+                    None if settings.endpoint.is_some() => builder = builder.with_bearer_token("none"),
                     None => {}
                 }
                 builder.with_client_options(client).build().map(|store| Box::new(store) as _)

@@ -88,7 +88,9 @@ impl Spool {
             remove(&self.data(number));
             return Err(e);
         }
-        self.known.insert(number);
+        if self.is_locked() {
+            self.known.insert(number);
+        }
         Ok(number)
     }
 
@@ -251,6 +253,7 @@ mod tests {
     fn what_is_put_down_is_found_again_in_order() {
         let folder = folder("order").join("deep");
         let mut spool = Spool::new(&folder);
+        assert!(spool.lock().unwrap());
         assert!(spool.scan().is_empty());
         let pieces = Content::Memory([Bytes::from_static(b"one "), Bytes::from_static(b"two")].into());
         let mut first = job("1");

@@ -113,18 +113,8 @@ impl Worker {
             }
             let wake = [self.lanes.due(now), end].into_iter().flatten().fold(look.min(sweep), Instant::min);
             tokio::select! {
-                next = told.recv() => match next {
-                    Some(next) => {
-                        self.take(next);
-                        // Those that have come together.
-                        while let Ok(next) = told.try_recv() {
-                            self.take(next);
-                        }
-                    }
-                    // Nobody has a hand on this any more.
-                    None => return,
-                },
-                Some(Ok(ended)) = tasks.join_next() => self.finish(ended),
+                // What is told was asked for by the newest settings.
+                biased;
                 changed = orders.changed() => {
                     let now = orders.borrow_and_update().clone();
                     let is_new = self.orders.phase != now.phase;
@@ -148,6 +138,20 @@ impl Worker {
                         return;
                     }
                 }
+                next = told.recv() => match next {
+                    Some(next) => {
+                        self.take(next);
+                        // Those that have come together.
+                        while !orders.has_changed().unwrap_or(true)
+                            && let Ok(next) = told.try_recv()
+                        {
+                            self.take(next);
+                        }
+                    }
+                    // Nobody has a hand on this any more.
+                    None => return,
+                },
+                Some(Ok(ended)) = tasks.join_next() => self.finish(ended),
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
