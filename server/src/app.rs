@@ -172,6 +172,7 @@ impl App {
         let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone()).with_passes(passes);
         let gate = Arc::new(
             gate.with_watcher(hls.packager.clone())
+                .with_watcher(hls.fragmenter.clone())
                 .with_watcher(http_live::FastCache)
                 .with_watcher(tasks.clone()),
         );
@@ -280,7 +281,7 @@ impl App {
             warn!("cannot watch {}: {e}", path.display());
         }
         let watch = Watch::new(signals, log, parent, asks);
-        let followers = Followers::default().with(&hls.packager);
+        let followers = Followers::default().with(&hls.packager).with(&hls.fragmenter);
         Ok(Self {
             reloader,
             identity,

@@ -30,7 +30,7 @@ use ipnet::IpNet;
 pub use access::{Hooks, Limits, Most, Refer, Rule, Secret, Security, SignedUrl, Token};
 pub use auth::{Area, Auth, Credentials};
 pub use environment::Environment;
-pub use hls::{Hls, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
+pub use hls::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};
 pub use report::{Error, Place, Problem};

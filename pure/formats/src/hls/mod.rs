@@ -13,4 +13,4 @@ mod window;
 pub use cutter::{Cut, Cutter, CutterOptions, Segment, Verdict};
 pub use playlist::{Playlist, Queries, master, with_query};
 pub use segmenter::{Piece, Segmenter, SegmenterOptions};
-pub use window::{Entry, Key, Window};
+pub use window::{Edge, Entry, Key, Part, Window};

@@ -4,8 +4,10 @@
 //! cut and packed is told by `formats::hls`.
 
 mod figures;
+mod fragmenter;
 mod keys;
 mod packager;
+mod reload;
 mod serve;
 mod sessions;
 mod shelf;
@@ -18,9 +20,11 @@ use std::sync::Arc;
 use crate::gate::Gate;
 
 pub use figures::Figures;
+pub use fragmenter::Fragmenter;
 pub use packager::Packager;
 pub use serve::before_files;
 
+use fragmenter::Fragmenting;
 use packager::Packaging;
 use sessions::Sessions;
 use shelf::Shelf;
@@ -30,6 +34,8 @@ pub struct Workshop {
     shelf: Arc<Shelf>,
     /// The packager, to be told of streams.
     pub packager: Packager,
+    /// The same for fragmented MP4.
+    pub fragmenter: Fragmenter,
 }
 
 /// What serves players.
@@ -48,10 +54,14 @@ impl Service {
 }
 
 impl Workshop {
-    /// Starts the packager.
+    /// Starts the packagers.
     pub fn open() -> io::Result<Self> {
         let shelf = Arc::<Shelf>::default();
-        Ok(Self { packager: Packager::start(Packaging { shelf: shelf.clone() })?, shelf })
+        Ok(Self {
+            packager: Packager::start(Packaging { shelf: shelf.clone() })?,
+            fragmenter: Fragmenter::start(Fragmenting { shelf: shelf.clone() })?,
+            shelf,
+        })
     }
 
     /// What is counted here.

@@ -42,7 +42,7 @@ fn segment(stream: &mut Stream, text: &'static str) -> Order {
 }
 
 fn listed(shelf: &Shelf, place: &str) -> String {
-    shelf.playlist(place).map(|listed| listed.playlist.as_str().to_owned()).unwrap_or_default()
+    shelf.playlist(place).map(|listed| listed.borrow().playlist.as_str().to_owned()).unwrap_or_default()
 }
 
 fn files(folder: &Path) -> Vec<String> {
