@@ -119,6 +119,7 @@ impl Window {
             low.open.iter_mut().for_each(|open| open.parts.push(part.clone()));
             low.hint = hint;
         }
+        self.forget_parts();
     }
 
     /// Where the live edge is: the number of the segment that comes next, as many parts as there are of it, and those of the segment before.
@@ -174,9 +175,15 @@ impl Window {
         out
     }
 
+    /// The length of the parts of the open segment together.
+    fn open_length(&self) -> Micros {
+        let open = self.low.as_ref().and_then(|low| low.open.as_ref());
+        open.into_iter().flat_map(|open| &open.parts).fold(Micros::ZERO, |sum, part| sum + part.duration)
+    }
+
     /// Parts are of use near the live edge only (8216bis §4.4.4.9).
     fn forget_parts(&mut self) {
-        let mut behind = Micros::ZERO;
+        let mut behind = self.open_length();
         let near = Micros::from_secs(3 * self.target_secs());
         for entry in self.entries.iter_mut().rev() {
             if behind > near {
@@ -228,9 +235,8 @@ impl Window {
     /// What players need who know the playlist of a moment ago: without the oldest segments (8216bis §6.2.5.1). `None` if nothing can be left out.
     pub fn delta(&self) -> Option<Playlist> {
         let first = self.entries.front()?.seq;
-        let open = self.low.as_ref()?.open.as_ref();
-        let mut behind: Micros =
-            open.into_iter().flat_map(|open| &open.parts).fold(Micros::ZERO, |sum, p| sum + p.duration);
+        self.low.as_ref()?;
+        let mut behind = self.open_length();
         let near = self.entries.iter().rev().take_while(|entry| {
             behind += entry.duration;
             behind <= self.skip_until()
