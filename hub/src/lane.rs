@@ -97,6 +97,8 @@ pub struct Subscription<U: Unit> {
     lane: Arc<Mutex<Lane<U>>>,
     slot: usize,
     seen: Option<(bool, u32)>,
+    /// The first pull brings everything since the subscription.
+    whole: bool,
     broadcast: Arc<Broadcast>,
 }
 
@@ -106,7 +108,15 @@ impl<U: Unit> Subscription<U> {
         let cursor = guard.tail.entry().0;
         let slot = guard.followers.insert(Follower { cursor, waker: None });
         drop(guard);
-        Self { lane, slot, seen: None, broadcast }
+        Self { lane, slot, seen: None, whole: false, broadcast }
+    }
+
+    /// The first pull is to begin where the subscription was made, also when there is a later place to start at: for who records, and not for
+    /// who watches.
+    #[must_use]
+    pub fn whole(mut self) -> Self {
+        self.whole = true;
+        self
     }
 
     /// The stream that this is of.
@@ -154,7 +164,7 @@ impl<U: Unit> Subscription<U> {
                 missed = entry - follower.cursor;
             }
             // Without a key unit to start with, what has come since the subscription is not to be passed over.
-            let kept = !tail.has_key() && follower.cursor >= tail.first();
+            let kept = (self.whole && !late || !tail.has_key()) && follower.cursor >= tail.first();
             follower.cursor = if kept { follower.cursor.min(entry) } else { entry };
             // Whatever was said before belongs to the moment where this core begins.
             let time = tail.get(follower.cursor).map_or(tail.now(), |unit| unit.time);

@@ -404,6 +404,30 @@ fn a_reader_that_sleeps_over_heavy_units_costs_no_memory_without_bound() {
     assert!(units.len() < 70, "{}", units.len());
 }
 
+#[test]
+fn who_records_gets_all_since_the_subscription_and_who_watches_does_not() {
+    let hub = Hub::default();
+    let broadcast = hub.open(&key("one"), &Rules::default());
+    let (mut watches, mut records) = (broadcast.subscribe(|| Plain), broadcast.subscribe(|| Plain).whole());
+    let mut publication = broadcast.publish().unwrap();
+    let mut tracks = Tracks::default();
+    tracks.metadata = Some(Bytes::from_static(b"m"));
+    publication.tracks(tracks);
+    for n in 0..6 {
+        publication.write(&frame(TrackId::VIDEO, n % 3 == 0, n, &n.to_string()));
+    }
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut pull = |subscription: &mut hub::Subscription<Named>| {
+        let (mut init, mut units) = (Vec::new(), Vec::new());
+        assert!(subscription.poll_pull(&mut cx, 1, &mut init, &mut units).is_ready());
+        init.into_iter().chain(units).map(|unit| unit.unit.0).collect::<Vec<_>>()
+    };
+    assert_eq!(pull(&mut watches), ["init m", "3", "4", "5"]);
+    assert_eq!(pull(&mut records), ["init m", "0", "1", "2", "3", "4", "5"]);
+    publication.write(&frame(TrackId::VIDEO, true, 6, "6"));
+    assert_eq!([pull(&mut watches), pull(&mut records)], [["6"], ["6"]]);
+}
+
 /// Runs a future on this thread, sleeping in between.
 fn wait<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(std::thread::Thread);

@@ -21,6 +21,7 @@ use crate::control::Control;
 use crate::daemon::{self, Starter};
 use crate::file_watch;
 use crate::follow::Followers;
+use crate::forward::Forwarders;
 use crate::gate::{Gate, Passes};
 use crate::heartbeat;
 use crate::log;
@@ -32,12 +33,13 @@ use crate::net::{Conn, Core, Cores, Door, limits, tls};
 use crate::ports::{Port, Ports, Serves};
 use crate::privileges::Account;
 use crate::process::{Identity, Parent, PidFile};
-use crate::protocol::{hls, http_live, rtmp, webrtc};
+use crate::protocol::{hds, hls, http_live, rtmp, webrtc};
 use crate::quit::{Quit, Signals, Watch};
 use crate::reload::{self, ORDERS, Order, Reloader, Reloads};
 use crate::room::Rooms;
 use crate::services::{Current, Lasting, Services};
 use crate::session::{Cid, Kind, Roll, Session, tell_status};
+use crate::store::Store;
 use crate::supervisor::Supervisor;
 use crate::task::Tasks;
 use crate::trace::Tracer;
@@ -157,25 +159,27 @@ impl App {
 
         let files = limits::raise_open_files(u64::from(config.max_connections) * 2 + 1024);
         config.check_machine(files, limits::local_addresses()).map_err(|e| system(&e))?;
+        Gate::check(&config).map_err(|e| system(&e))?;
 
         let config = Arc::new(config);
         let roll = Arc::new(Roll::default());
-        let hls = hls::Workshop::open().map_err(|e| system(&e))?;
+        let store = Store::start().map_err(|e| system(&e))?;
+        let hls = hls::Workshop::open(store.clone()).map_err(|e| system(&e))?;
+        let hds = hds::Packager::start(hds::Packaging::new(store.clone())).map_err(|e| system(&e))?;
         let caller = Caller::start().map_err(|e| system(&e))?;
         let traces = config.traces.clone().map(|settings| Tracer::start(settings, &identity));
         let (tracer, traces) = traces.unzip();
         let tracer = tracer.unwrap_or_default();
+        let forwarders = Forwarders::start(&config, tracer.clone()).map_err(|e| system(&e))?;
         let breaker = Arc::<Breaker>::default();
         let passes = Arc::<Passes>::default();
         let tasks = Tasks::start(config.clone(), passes.clone()).map_err(|e| system(&e))?;
         let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller.clone(), identity.clone());
         let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone()).with_passes(passes);
-        let gate = Arc::new(
-            gate.with_watcher(hls.packager.clone())
-                .with_watcher(hls.fragmenter.clone())
-                .with_watcher(http_live::FastCache)
-                .with_watcher(tasks.clone()),
-        );
+        let gate = gate.with_watcher(hls.packager.clone()).with_watcher(hls.fragmenter.clone());
+        let gate = gate.with_watcher(hds.clone());
+        let gate = gate.with_watcher(http_live::FastCache).with_watcher(tasks.clone());
+        let gate = Arc::new(gate.with_watcher(forwarders.clone()));
         let service =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
         let (reloads, asks) = Reloads::new();
@@ -190,8 +194,10 @@ impl App {
             loads: Default::default(),
             breaker: breaker.clone(),
             hls: hls.figures(),
+            storage: store.figures(),
             log: log.meter(),
             tracer: tracer.clone(),
+            forward: forwarders.figures(),
             tasks: tasks.clone(),
         });
         let lasting = Lasting {
@@ -201,6 +207,8 @@ impl App {
             samples,
             hls: hls.service(gate.clone()),
             rooms: Rooms::default(),
+            forwarders,
+            store: store.clone(),
             reloads,
             metrics: metrics.clone(),
             tasks,
@@ -221,6 +229,7 @@ impl App {
         let current = Current::new(Services::new(&config, &lasting, media.as_ref()));
         // All that only root can have is there, and nobody is served yet.
         account.map_or(Ok(()), Account::assume).map_err(|e| system(&e))?;
+        store.turn(&config);
         caller.spawn(heartbeat::run(lasting.clone(), caller.clone()));
         let traces = traces.map(|traces| {
             let task = caller.spawn(traces.run(caller.clone()));
@@ -281,7 +290,7 @@ impl App {
             warn!("cannot watch {}: {e}", path.display());
         }
         let watch = Watch::new(signals, log, parent, asks);
-        let followers = Followers::default().with(&hls.packager).with(&hls.fragmenter);
+        let followers = Followers::default().with(&hls.packager).with(&hls.fragmenter).with(&hds);
         Ok(Self {
             reloader,
             identity,
@@ -350,6 +359,7 @@ impl App {
             cores.close();
             reloader.close();
             followers.hand_over();
+            reloader.lasting.store.hand_over();
             if let Some(control) = control {
                 control.abort();
                 let _ = service.block_on(control);
@@ -376,10 +386,13 @@ impl App {
         // They would take the end of their connections for a reason to complain.
         tasks.close();
         cores.stop();
+        // Publishers are gone, and what they have sent last is on its way.
+        reloader.lasting.forwarders.stop();
         traces.into_iter().for_each(Traces::finish);
         tasks.stop();
-        // Publishers are gone, what they have sent last is written.
+        // It is written, too.
         followers.stop();
+        reloader.lasting.store.stop();
         if let Quit::Graceful(_) = quit {
             service.block_on(watch.linger(&mut reloader));
         }
@@ -398,10 +411,13 @@ fn make_folders(account: &Account, config: &Config) -> std::io::Result<()> {
     let hls = config.vhosts.iter().filter_map(|vhost| vhost.hls.as_ref()).map(|hls| hls.path.as_path());
     let log = (config.log.tank == Tank::File).then_some(&*config.log.file);
     let files = [Some(&*config.pid), log].into_iter().flatten();
+    let hds = config.vhosts.iter().filter_map(|vhost| vhost.hds.as_ref()).map(|hds| hds.path.as_path());
+    let spools =
+        config.vhosts.iter().filter_map(|vhost| vhost.storage.as_ref()).map(|storage| &*storage.spool);
     let starts =
         config.vhosts.iter().any(|v| v.exec.is_some() || !v.ingests.is_empty() || !v.transcodes.is_empty());
     let tasks = config.task_log.dir.as_deref().filter(|_| starts);
-    let mut folders = files.filter_map(Path::parent).chain(hls).chain(tasks);
+    let mut folders = files.filter_map(Path::parent).chain(hls).chain(hds).chain(spools).chain(tasks);
     folders.try_for_each(|folder| account.make_folder(folder))
 }
 

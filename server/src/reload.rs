@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::breaker::Breaker;
 use crate::config::{Change, Config, Environment, Source};
 use crate::events::Event;
+use crate::gate::Gate;
 use crate::log::{self, Log};
 use crate::media_port::MediaPort;
 use crate::net::{Door, limits};
@@ -227,6 +228,7 @@ impl Reloader {
         let transforming = Refused::at(Stage::Transforming);
         let files = limits::raise_open_files(u64::from(config.max_connections) * 2 + 1024);
         config.check_machine(files, limits::local_addresses()).map_err(|e| transforming(&e))?;
+        Gate::check(&config).map_err(|e| transforming(&e))?;
         let way = self
             .ports
             .prepare(&config, self.cores.len(), &mut Heritage::default())
@@ -248,6 +250,8 @@ impl Reloader {
         }
         self.log.turn(log);
         self.door.set_limit(config.max_connections as usize);
+        self.lasting.forwarders.turn(&config);
+        self.lasting.store.turn(&config);
         self.lasting.tasks.turn(&config);
         self.lasting.gate.turn(config.clone());
         self.current.set(Services::new(&config, &self.lasting, self.media.as_ref()));

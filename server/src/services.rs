@@ -8,6 +8,7 @@ use axum::{Router, middleware};
 
 use crate::api;
 use crate::config::Config;
+use crate::forward::Forwarders;
 use crate::gate::Gate;
 use crate::http::{self, Files};
 use crate::media_port::MediaPort;
@@ -17,6 +18,7 @@ use crate::protocol::{hls, http_live, rtmp, webrtc};
 use crate::reload::Reloads;
 use crate::room::Rooms;
 use crate::session::Roll;
+use crate::store::Store;
 use crate::task::Tasks;
 
 /// What outlives every configuration.
@@ -34,6 +36,10 @@ pub struct Lasting {
     pub hls: hls::Service,
     /// Where calls find each other.
     pub rooms: Rooms,
+    /// Copies for other servers.
+    pub forwarders: Forwarders,
+    /// Object storage.
+    pub store: Store,
     /// How a reload is asked for.
     pub reloads: Reloads,
     /// What metrics are made of.
@@ -80,7 +86,19 @@ impl Current {
 impl Services {
     /// What serves by this configuration; media of WebRTC goes by `media`.
     pub fn new(config: &Arc<Config>, lasting: &Lasting, media: Option<&MediaPort>) -> Self {
-        let Lasting { gate, roll, identity, samples, hls, rooms, reloads, metrics, tasks } = lasting;
+        let Lasting {
+            gate,
+            roll,
+            identity,
+            samples,
+            hls,
+            rooms,
+            forwarders,
+            reloads,
+            metrics,
+            tasks,
+            store: _,
+        } = lasting;
         let api = api::State {
             config: config.clone(),
             roll: roll.clone(),
@@ -89,6 +107,7 @@ impl Services {
             samples: samples.clone(),
             reloads: reloads.clone(),
             metrics: metrics.clone(),
+            forwarders: forwarders.clone(),
             tasks: tasks.clone(),
         };
         let files = Files::new(config, gate.clone());

@@ -1,4 +1,4 @@
-//! How frames are boxed: AMF0 values, FLV tags, TS packets, plain audio streams, segments of HLS. One module per container;
+//! How frames are boxed: AMF0 values, FLV tags, TS packets, plain audio streams, segments of HLS, fragments of HDS. One module per container;
 //! nothing here does I/O.
 
 mod adts;
@@ -10,6 +10,7 @@ pub mod es;
 pub mod flv;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod hds;
 pub mod hls;
 pub mod mp4;
 pub mod ts;

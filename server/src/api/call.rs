@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Query};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ALLOW, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -49,9 +49,9 @@ impl Call {
         }
     }
 
-    /// The answer to a method that makes no sense here.
-    pub(super) fn refuse_method() -> Response {
-        (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").into_response()
+    /// The answer to a method that makes no sense here; these do.
+    pub(super) fn refuse_method(allowed: &'static str) -> Response {
+        (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, allowed)], "Method Not Allowed").into_response()
     }
 }
 

@@ -49,7 +49,7 @@ impl Filter {
 
 pub(super) async fn events(Extract(state): Extract<State>, call: Call, request: Request) -> Response {
     if call.method != Method::GET {
-        return Call::refuse_method();
+        return Call::refuse_method("GET");
     }
     // Pages cannot set the header when they come first.
     let said = request.headers().get("last-event-id").and_then(|id| id.to_str().ok());

@@ -15,7 +15,7 @@ use crate::session::{Client, Figures, Kind, Stream};
 /// The answer about the stream of this id.
 pub(super) fn health(state: &State, call: &Call, id: &str) -> Response {
     if call.method != Method::GET {
-        return Call::refuse_method();
+        return Call::refuse_method("GET");
     }
     let all = state.roll.streams();
     call.reply(&match all.iter().find(|(stream, _)| *stream.id == *id) {

@@ -26,7 +26,7 @@ pub(super) async fn vhosts(Extract(state): Extract<State>, id: Id, call: Call) -
         (&Method::GET, None) => {
             state.success("vhosts", all.iter().map(|(v, totals)| vhost(&state, v, *totals)).collect())
         }
-        _ => return Call::refuse_method(),
+        _ => return Call::refuse_method("GET"),
     })
 }
 
@@ -54,6 +54,7 @@ pub(super) async fn streams(Extract(state): Extract<State>, id: Id, call: Call) 
         return health::health(&state, &call, id);
     }
     let all = state.roll.streams();
+    let one = id.is_some();
     let found = id.map(|Path(id)| all.iter().find(|(stream, _)| *stream.id == *id));
     call.reply(&match (&call.method, found) {
         (&Method::DELETE, Some(None)) => {
@@ -66,7 +67,7 @@ pub(super) async fn streams(Extract(state): Extract<State>, id: Id, call: Call) 
             state.success("streams", call.page(&all).map(|(s, totals)| stream(s, *totals)).collect())
         }
         (&Method::DELETE, Some(Some((found, _)))) => end(&state, &call, found),
-        _ => return Call::refuse_method(),
+        _ => return Call::refuse_method(if one { "GET, DELETE" } else { "GET" }),
     })
 }
 
@@ -172,7 +173,7 @@ pub(super) async fn clients(Extract(state): Extract<State>, id: Id, call: Call) 
             audit::tell(&call.by, what, "kicked");
             state.done()
         }
-        _ => return Call::refuse_method(),
+        _ => return Call::refuse_method("GET, DELETE"),
     })
 }
 

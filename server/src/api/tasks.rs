@@ -11,7 +11,7 @@ use crate::task::Report;
 
 pub(super) async fn tasks(Extract(state): Extract<State>, call: Call) -> Response {
     if call.method != Method::GET {
-        return Call::refuse_method();
+        return Call::refuse_method("GET");
     }
     let all = state.tasks.reports();
     call.reply(&state.success("tasks", call.page(&all).map(task).collect()))

@@ -68,7 +68,8 @@ impl Server {
         let metrics = crate::metrics::tests::sources(&gate, &roll, &identity);
         let samples = metrics.samples.clone();
         let tasks = metrics.tasks.clone();
-        let state = State { config, roll, gate, identity, samples, reloads, metrics, tasks };
+        let forwarders = Forwarders::start(&config, Arc::default()).unwrap();
+        let state = State { config, roll, gate, identity, samples, reloads, metrics, tasks, forwarders };
         Self { router: router(state.clone()), state }
     }
 
@@ -676,21 +677,22 @@ async fn methods_that_make_no_sense() {
         format!("{list}/{}", all[list][0]["id"].as_str().unwrap())
     };
     let (vhost, stream, client) = (first("vhosts").await, first("streams").await, first("clients").await);
-    for (method, path) in [
-        ("DELETE", "vhosts/"),
-        ("POST", &*vhost),
-        ("PUT", &*stream),
-        ("DELETE", &*format!("{stream}/health")),
-        ("POST", "events"),
-        ("DELETE", "tasks"),
-        ("DELETE", "streams/"),
-        ("PUT", "streams/"),
-        ("POST", "clients/"),
-        ("PATCH", "clients/"),
-        ("PUT", &*client),
+    for (method, path, allowed) in [
+        ("DELETE", "vhosts/", "GET"),
+        ("POST", &*vhost, "GET"),
+        ("PUT", &*stream, "GET, DELETE"),
+        ("DELETE", &*format!("{stream}/health"), "GET"),
+        ("POST", "events", "GET"),
+        ("DELETE", "tasks", "GET"),
+        ("DELETE", "streams/", "GET"),
+        ("PUT", "streams/", "GET"),
+        ("POST", "clients/", "GET, DELETE"),
+        ("PATCH", "clients/", "GET, DELETE"),
+        ("PUT", &*client, "GET, DELETE"),
     ] {
         let answer = server.ask(method, &format!("/api/v1/{path}")).await;
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+        assert_eq!(answer.header("allow"), allowed, "{method} {path}");
         assert_eq!(
             (answer.body.as_str(), answer.header("content-type")),
             ("Method Not Allowed", "text/plain; charset=utf-8")

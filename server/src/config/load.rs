@@ -3,9 +3,11 @@
 
 mod access;
 mod auth;
+mod forward;
 mod hls;
 mod observe;
 mod rtc;
+mod storage;
 mod task;
 
 use std::io;
@@ -19,8 +21,8 @@ use super::report::{Error, Problem};
 use super::tree::{self, Files, Node, first};
 use super::value::{self, Number, Value};
 use super::{
-    Breaker, Config, Endpoint, Grace, HttpApi, HttpFormat, HttpRemux, HttpServer, HttpStatic, Jitter, Level,
-    Log, LogFormat, Play, Publish, Rotation, Shed, Stats, Tank, Threshold, Tls, Vhost, Written, check,
+    Breaker, Config, Endpoint, Grace, Hds, HttpApi, HttpFormat, HttpRemux, HttpServer, HttpStatic, Jitter,
+    Level, Log, LogFormat, Play, Publish, Rotation, Shed, Stats, Tank, Threshold, Tls, Vhost, Written, check,
     legacy,
 };
 
@@ -436,6 +438,8 @@ impl<'a> Reader<'a> {
             http_static: self.http_static(block.inner("http_static"), name),
             hls,
             hls_sessions: self.hls_sessions(block.inner("hls")),
+            hds: self.hds(block.inner("hds")),
+            storage: self.storage(block.inner("storage"), name),
             rtc: self.rtc(block.inner("rtc")),
             security: self.security(block.inner("security")),
             proxies: self.proxies(block.inner("security")),
@@ -444,6 +448,7 @@ impl<'a> Reader<'a> {
             signed_url: self.signed_url(block.inner("signed_url")),
             limits: self.limits(block.inner("limits")),
             hooks: self.hooks(block.inner("http_hooks"), block.inner("hls")).map(Arc::new),
+            forward: self.forward(block.inner("forward"), block.inner("publish")).map(Arc::new),
             ingests: self.ingests(block),
             transcodes: self.transcodes(block),
             exec: self.exec(block.inner("exec")),
@@ -533,6 +538,19 @@ impl<'a> Reader<'a> {
             mount: self.text(block, "mount"),
             dir: self.text(block, "dir").replace("[vhost]", vhost).into(),
         })
+    }
+
+    fn hds(&mut self, block: Block<'a>) -> Option<Hds> {
+        if !self.switch(block, "enabled") {
+            return None;
+        }
+        let fragment = self.duration(block, "hds_fragment");
+        if fragment < hls::LEAST_FRAGMENT {
+            let message = format!("`hds_fragment` must be at least {} s", hls::LEAST_FRAGMENT.as_secs_f64());
+            self.problems.push(self.value(block, "hds_fragment").problem(self.files, 0, message));
+        }
+        let (window, path) = (self.duration(block, "hds_window"), self.path(block, "hds_path"));
+        Some(Hds { fragment, window, path })
     }
 
     /// Which of these words it is; another one counts as the one at `otherwise`, with a warning.

@@ -9,12 +9,14 @@ pub mod auth;
 mod check;
 pub mod directives;
 mod environment;
+mod forward;
 mod hls;
 pub mod legacy;
 pub mod lexer;
 mod load;
 mod observe;
 mod report;
+mod storage;
 pub mod task;
 pub mod tree;
 mod value;
@@ -30,10 +32,12 @@ use ipnet::IpNet;
 pub use access::{Hooks, Limits, Most, Refer, Rule, Secret, Security, SignedUrl, Token};
 pub use auth::{Area, Auth, Credentials};
 pub use environment::Environment;
+pub use forward::{Destination, Forward};
 pub use hls::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};
 pub use report::{Error, Place, Problem};
+pub use storage::{Provider, Storage, StorageUrl};
 pub use value::Endpoint;
 pub use written::{Change, Written};
 
@@ -358,6 +362,10 @@ pub struct Vhost {
     pub hls: Option<Hls>,
     /// How HLS players are counted and admitted, whoever made the playlist.
     pub hls_sessions: HlsSessions,
+    /// HDS, if it is made.
+    pub hds: Option<Hds>,
+    /// Object storage, if it is used.
+    pub storage: Option<Arc<Storage>>,
     /// WebRTC.
     pub rtc: Rtc,
     /// Rules by address, if there are any.
@@ -374,6 +382,8 @@ pub struct Vhost {
     pub limits: Limits,
     /// Callbacks, if they are on.
     pub hooks: Option<Arc<Hooks>>,
+    /// Copies for other servers, if there are any.
+    pub forward: Option<Arc<Forward>>,
     /// Inputs that are pulled.
     pub ingests: Vec<task::Ingest>,
     /// Streams that are transcoded.
@@ -480,6 +490,17 @@ pub struct HttpStatic {
     pub dir: PathBuf,
 }
 
+/// HDS of a vhost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hds {
+    /// Length of a fragment.
+    pub fragment: Duration,
+    /// Fragments older than this are deleted.
+    pub window: Duration,
+    /// Base folder.
+    pub path: PathBuf,
+}
+
 /// WebRTC of a vhost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rtc {
@@ -559,11 +580,6 @@ impl Config {
             let message =
                 format!("`stats {{ network {network} }}`: there are only {addresses} local addresses");
             problems.push(Problem::new(message).help("they are counted from 0"));
-        }
-        for file in self.vhosts.iter().filter_map(|vhost| vhost.token.as_ref()?.public_key.as_ref()) {
-            if let Err(e) = std::fs::read(file) {
-                problems.push(Problem::new(format!("`token {{ public_key {} }}`: {e}", file.display())));
-            }
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::many(problems)) }
     }

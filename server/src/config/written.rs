@@ -150,12 +150,22 @@ fn spelt(place: &[String]) -> String {
 /// What may be seen of a value.
 fn shown(row: &Directive, text: String) -> String {
     let is_secret = row.path == "http_api.auth.user"
-        || ["password", "secret", "passphrase", "token"].iter().any(|word| row.name().contains(word));
+        || ["password", "secret", "passphrase", "token", "access_key"]
+            .iter()
+            .any(|word| row.name().contains(word));
     if is_secret && !text.is_empty() {
         return "***".into();
     }
     if !text.contains("://") {
         return text;
+    }
+    // The last part of such an address is the key of the stream.
+    if row.path == "vhost.forward.destination" {
+        let plain = |word: &str| match word.split_once("://") {
+            Some((scheme, rest)) => format!("{scheme}://{}/***", rest.split('/').next().unwrap_or_default()),
+            None => word.to_owned(),
+        };
+        return text.split(' ').map(plain).collect::<Vec<_>>().join(" ");
     }
     // Services may be called by addresses with a password or a secret query.
     let plain = |word: &str| match Url::parse(word) {

@@ -224,6 +224,8 @@ impl<O: Output> Follower<O> {
         }
         let Some(settings) = output.settings(key, &stream.vhost).map(Arc::new) else { return };
         let (subscription, link) = output.subscribe(&stream.broadcast, &settings);
+        // The thread may come to it late, and nothing is to be missing then.
+        let subscription = subscription.whole();
         let (_way, way) = watch::channel(());
         let publisher = Publisher::of(stream);
         let job = Job {

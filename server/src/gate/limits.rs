@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::Settings;
 use crate::config::{self, Most};
 use crate::session::Session;
 
@@ -113,11 +115,31 @@ fn network(ip: IpAddr) -> IpAddr {
 }
 
 /// How often it is looked at what publishers send.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
-/// Ends a publisher that sends more than `limit` bits per second for too long. Runs until the session is gone.
-pub(super) async fn watch_bitrate(session: Weak<Session>, limit: u64, grace: Duration) {
-    let mut ticks = interval(LOOK);
+/// Ends a publisher that sends more than its vhost allows, for too long. Runs until the session is gone; the limit may change meanwhile. It looks
+/// this often.
+pub(super) async fn watch_bitrate(session: Weak<Session>, mut settings: Settings, look: Duration) {
+    loop {
+        let limits = settings.now().limits.clone();
+        let mut watch = pin!(async {
+            match limits.bitrate {
+                Some(limit) => watch_limit(&session, limit, limits.bitrate_grace, look).await,
+                None => std::future::pending().await,
+            }
+        });
+        loop {
+            tokio::select! {
+                () = &mut watch => return,
+                now = settings.changed() => if now.limits != limits { break },
+            }
+        }
+    }
+}
+
+/// The same with a limit, in bits per second, that stays as it is.
+async fn watch_limit(session: &Weak<Session>, limit: u64, grace: Duration, look: Duration) {
+    let mut ticks = interval(look);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     let Some(start) = session.upgrade().map(|session| session.counters.received()) else { return };
@@ -186,6 +208,28 @@ mod tests {
         drop(enter("a", true, "192.0.2.1").unwrap());
         drop((_players, _third));
         assert!(limits.0.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_limit_may_come_later() {
+        let vhost = |text: &str| {
+            let text = format!("listen 1935; vhost __defaultVhost__ {{ {text} }}");
+            let config = config::Config::parse("t.conf", text.as_bytes(), &config::Environment::default());
+            Arc::new(config.unwrap())
+        };
+        let book = super::super::settings::Book::default();
+        let free = vhost("");
+        let settings = book.follow(&free.vhosts[0], || free.clone());
+        let session = Session::new(([192, 0, 2, 1], 1).into());
+        let look = Duration::from_millis(5);
+        let watch = tokio::spawn(watch_bitrate(Arc::downgrade(&session), settings, look));
+        session.counters.add_received(1 << 30);
+        tokio::time::sleep(look * 4).await;
+        book.turn(&vhost("limits { enabled on; bitrate 400; bitrate_grace 1; }"));
+        tokio::time::sleep(look * 4).await;
+        assert!(!watch.is_finished(), "what came before the limit does not count");
+        session.counters.add_received(1 << 30);
+        assert!(session.kicked().await.ends_with("the limit is 400 kbit/s"));
     }
 
     #[test]

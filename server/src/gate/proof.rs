@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::task::AbortHandle;
 
 use super::token::{self, Tokens, Wish};
-use super::{Ask, Refused, limits, signed};
+use super::{Ask, Refused, Settings, limits, signed};
 use crate::caller::Caller;
 use crate::config::Vhost;
 use crate::session::Session;
@@ -60,11 +60,11 @@ impl Proofs {
 pub(super) struct Curfew(Vec<AbortHandle>);
 
 impl Curfew {
+    /// For a client that may stay until `end`; for a publisher by the settings of its vhost.
     pub(super) fn new(
         caller: Option<&Caller>,
         session: &Arc<Session>,
-        vhost: &Vhost,
-        publishes: bool,
+        publishes: Option<Settings>,
         end: Option<Duration>,
     ) -> Self {
         let Some(caller) = caller else { return Self::default() };
@@ -74,9 +74,8 @@ impl Curfew {
             let session = session.clone();
             tasks.push(caller.spawn(expire(session, end)).abort_handle());
         }
-        if let Some(limit) = vhost.limits.bitrate.filter(|_| publishes) {
-            let watch = limits::watch_bitrate(session, limit, vhost.limits.bitrate_grace);
-            tasks.push(caller.spawn(watch).abort_handle());
+        if let Some(settings) = publishes {
+            tasks.push(caller.spawn(limits::watch_bitrate(session, settings, limits::LOOK)).abort_handle());
         }
         Self(tasks)
     }

@@ -17,12 +17,14 @@ use axum::routing::get;
 use crate::api::Samples;
 use crate::breaker::Breaker;
 use crate::config::{Config, Exporter};
+use crate::forward;
 use crate::gate::Gate;
 use crate::log;
 use crate::net::{Door, Loads};
 use crate::process::Identity;
 use crate::protocol::hls;
 use crate::session::Roll;
+use crate::store;
 use crate::task::Tasks;
 use crate::trace::Tracer;
 
@@ -46,10 +48,14 @@ pub struct Sources {
     pub breaker: Arc<Breaker>,
     /// HLS.
     pub hls: Arc<hls::Figures>,
+    /// What object storage counts.
+    pub storage: Arc<store::Figures>,
     /// The log.
     pub log: log::Meter,
     /// Traces.
     pub tracer: Arc<Tracer>,
+    /// Copies for other servers.
+    pub forward: Arc<forward::Figures>,
     /// Programs that the server has started.
     pub tasks: Tasks,
 }

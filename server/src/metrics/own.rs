@@ -1,7 +1,7 @@
 //! Metrics that SRS does not have. Whoever counts something new adds a function here; labels have values of a known number, streams by name
 //! excepted, which `streams_limit` bounds.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use media::Micros;
@@ -20,6 +20,8 @@ pub(super) fn write(page: &mut Page, sources: &Sources, census: &Census) {
     door(page, sources);
     load(page, sources);
     hls(page, sources);
+    forward(page, sources);
+    storage(page, sources);
     callbacks(page, sources);
     log(page, sources);
     traces(page, sources);
@@ -154,7 +156,61 @@ fn hls(page: &mut Page, sources: &Sources) {
     .value(hls.pieces_lost.load(Relaxed));
 }
 
+/// Copies for other servers.
+fn forward(page: &mut Page, sources: &Sources) {
+    let figures = &sources.forward;
+    let mut each = |name, help, figure: &AtomicU64, rises| {
+        let family = if rises { page.counter(name, help) } else { page.gauge(name, help) };
+        family.value(figure.load(Relaxed));
+    };
+    each(
+        "oxcast_forwarders",
+        "Destinations that published streams are copied to.",
+        &figures.forwarders,
+        false,
+    );
+    each("oxcast_forwarders_connected", "Those that take their stream.", &figures.connected, false);
+    each(
+        "oxcast_forward_connections_total",
+        "Times that a destination took a stream.",
+        &figures.connections,
+        true,
+    );
+    each(
+        "oxcast_forward_failures_total",
+        "Times that one did not, or that its connection broke.",
+        &figures.failures,
+        true,
+    );
+    each("oxcast_forward_bytes_total", "Bytes sent to destinations.", &figures.bytes, true);
+    each(
+        "oxcast_forward_dropped_units_total",
+        "Media units that slow destinations missed.",
+        &figures.dropped,
+        true,
+    );
+}
+
 /// Calls of web services, by event.
+fn storage(page: &mut Page, sources: &Sources) {
+    let storage = &sources.storage;
+    let mut rises = |name, help, figure: &AtomicU64| page.counter(name, help).value(figure.load(Relaxed));
+    rises("oxcast_storage_uploaded_total", "Files put into object storage.", &storage.uploaded);
+    rises("oxcast_storage_uploaded_bytes_total", "Bytes of these files.", &storage.bytes);
+    rises("oxcast_storage_deleted_total", "Objects deleted.", &storage.deleted);
+    rises("oxcast_storage_failures_total", "Requests to object storage that failed.", &storage.failures);
+    rises("oxcast_storage_lost_total", "Files that were given up.", &storage.lost);
+    rises(
+        "oxcast_storage_superseded_total",
+        "Files that were deleted, or replaced, before they could be put into object storage.",
+        &storage.superseded,
+    );
+    let mut stands = |name, help, figure: &AtomicU64| page.gauge(name, help).value(figure.load(Relaxed));
+    stands("oxcast_storage_spool_jobs", "Steps that wait for object storage.", &storage.spool_jobs);
+    stands("oxcast_storage_spool_bytes", "Bytes that wait in spools.", &storage.spool_bytes);
+    stands("oxcast_storage_down", "Object storages that do not answer.", &storage.down);
+}
+
 fn callbacks(page: &mut Page, sources: &Sources) {
     let figures: Vec<_> = sources.gate.figures().snapshot().collect();
     let mut each = |name, help, figure: fn(&Snapshot) -> u64, rises| {

@@ -23,8 +23,10 @@ pub fn sources(gate: &Arc<Gate>, roll: &Arc<Roll>, identity: &Arc<Identity>) -> 
         loads: OnceLock::new(),
         breaker: Arc::default(),
         hls: Arc::default(),
+        storage: Arc::default(),
         log: Log::for_tests().meter(),
         tracer: Arc::default(),
+        forward: Arc::default(),
         tasks: Tasks::start(gate.config(), Arc::default()).unwrap(),
     })
 }

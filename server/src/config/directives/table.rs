@@ -8,8 +8,6 @@ const CLOUD: Status = NotBuilt("cloud logging and tracing");
 const CLUSTER: Status = NotBuilt("edge and origin clusters");
 const DASH: Status = NotBuilt("DASH output");
 const DVR: Status = NotBuilt("recording");
-const FORWARD: Status = NotBuilt("forwarding to other servers");
-const HDS: Status = NotBuilt("HDS output");
 const HLS_RECOVER: Status = NotBuilt("continuing an HLS playlist after a restart");
 const MERGED: Status = NotBuilt(
     "start codes in RTP packets, which no standard knows: NAL units are aggregated as RFC 6184 says",
@@ -259,10 +257,11 @@ pub static TABLE: &[Directive] = table! {
     "vhost.cluster.protocol", Text, "rtmp", None, Live, CLUSTER, "edge: how to pull: rtmp, flv or flvs";
     "vhost.cluster.follow_client", On, "off", None, Live, CLUSTER, "edge: pull the way the player asked";
 
-    "vhost.forward", Block, "", None, Push, FORWARD, "copies published streams to other servers";
-    "vhost.forward.enabled", On, "off", None, Push, FORWARD, "do so";
-    "vhost.forward.destination", Words, "", None, Push, FORWARD, "servers that get a copy under the same name", like "127.0.0.1:1936 127.0.0.1:1937";
-    "vhost.forward.backend", Text, "", None, Push, FORWARD, "callback that names the targets instead", like "http://127.0.0.1:8085/api/v1/forward";
+    "vhost.forward", Block, "", None, Push, Built, "copies published streams to other servers";
+    "vhost.forward.enabled", On, "off", Variable, Push, Built, "do so; not together with `publish { kickoff_for_idle }`";
+    "vhost.forward.destination", Words, "", None, Push, Built, "servers that get a copy under the same name, `host[:port]`; or whole addresses, `rtmp://` or `rtmps://`, with `[vhost]`, `[app]` and `[stream]`", like "127.0.0.1:1936 127.0.0.1:1937";
+    "vhost.forward.backend", Text, "", Variable, Push, Built, "callback (`on_forward`) that names the addresses instead when a stream is published; if it does not, nobody publishes", like "http://127.0.0.1:8085/api/v1/forward";
+    "vhost.forward.tls_ca", Path, "", None, Push, Built, "PEM file of the authorities that vouch for servers of RTMPS and for the callback, in place of those of the system", since "ours", like "./conf/ca.crt";
 
     "vhost.play", Block, "", None, Push, Built, "players";
     "vhost.play.gop_cache", NotOff, "on", Variable, Push, Built, "keep the last group of pictures, so that players start at once";
@@ -306,8 +305,8 @@ pub static TABLE: &[Directive] = table! {
     "vhost.limits.ip_connections", Int, "0", None, Live, Built, "publishers and players from one address; of IPv6, from one /64";
     "vhost.limits.ip_streams", Int, "0", None, Live, Built, "publishers from there";
     "vhost.limits.ip_players", Int, "0", None, Live, Built, "players from there";
-    "vhost.limits.bitrate", Int, "0", None, Live, Built, "kbit/s that a publisher may send; more ends it";
-    "vhost.limits.bitrate_grace", FloatS, "10", None, Live, Built, "after it has sent twice as much for so long, or less for longer";
+    "vhost.limits.bitrate", Int, "0", None, Push, Built, "kbit/s that a publisher may send; more ends it";
+    "vhost.limits.bitrate_grace", FloatS, "10", None, Push, Built, "after it has sent twice as much for so long, or less for longer";
 
     "vhost.token", Block, "", None, Live, Built, "tokens (JWT) that clients show (ours)";
     "vhost.token.enabled", On, "off", None, Live, Built, "ask for them";
@@ -330,6 +329,21 @@ pub static TABLE: &[Directive] = table! {
     "vhost.signed_url.leeway", FloatS, "10", None, Live, Built, "how far clocks may be apart";
     "vhost.signed_url.publish", NotOff, "on", None, Live, Built, "publishers need one";
     "vhost.signed_url.play", NotOff, "on", None, Live, Built, "players need one";
+
+    "vhost.storage", Block, "", None, Push, Built, "copies of recordings and segments in object storage, and how long they are kept (ours)";
+    "vhost.storage.enabled", On, "off", Variable, Push, Built, "keep them there";
+    "vhost.storage.url", Text, "", Variable, Push, Built, "where: `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`; `[vhost]` may stand in the prefix; without one nothing is uploaded, and what is said of keeping holds for the local files", like "s3://bucket/live";
+    "vhost.storage.endpoint", Text, "", Variable, Push, Built, "address of a storage that is not the vendor's own, such as MinIO", like "https://minio.example.com:9000";
+    "vhost.storage.region", Text, "", Variable, Push, Built, "region of S3, else `AWS_REGION`, else us-east-1", like "eu-central-1";
+    "vhost.storage.access_key", Text, "", Variable, Push, Built, "access key of S3 or account of Azure, else what the vendor's own variables say (`AWS_ACCESS_KEY_ID`, `AZURE_STORAGE_ACCOUNT_NAME`)", like "oxcast";
+    "vhost.storage.secret_key", Text, "", Variable, Push, Built, "its secret, else `AWS_SECRET_ACCESS_KEY` or `AZURE_STORAGE_ACCOUNT_KEY`; better told by a variable than by the file", like "b1946ac92492d2347c6235b4d2611184";
+    "vhost.storage.credentials", Path, "", Variable, Push, Built, "service account of Google, a file of JSON, else `GOOGLE_APPLICATION_CREDENTIALS`", like "./conf/google.json";
+    "vhost.storage.outputs", Words, "hls dash hds dvr", None, Push, Built, "which: some of these";
+    "vhost.storage.mode", Text, "copy", Variable, Push, Built, "`copy`, or `move`, which deletes a local file when it is uploaded and nobody plays from it any more";
+    "vhost.storage.spool", Path, "./objs/storage", Variable, Push, Built, "folder for what waits to be uploaded, also over a restart";
+    "vhost.storage.spool_max", Text, "1g", Variable, Push, Built, "the most that segments and playlists take there: bytes, or with `k`, `m`, `g`";
+    "vhost.storage.retention_days", Float, "0", Variable, Push, Built, "recordings, and segments that nobody deletes, are deleted after so many days, here and there; 0 never does";
+    "vhost.storage.retention_count", Int, "0", Variable, Push, Built, "only the newest of each stream are kept, so many of each output; 0 keeps all";
 
     "vhost.http_static", Block, "", None, Push, Built, "a folder on the HTTP server";
     "vhost.http_static.enabled", On, "off", Variable, Push, Built, "serve it";
@@ -413,11 +427,11 @@ pub static TABLE: &[Directive] = table! {
     "vhost.hls.hls_storage", Text, "disk", None, Push, Built, "where segments are kept: `disk`, or `ram`, which writes no file (SRS no longer has it)";
     "vhost.hls.hls_mount", Any, "", None, No, NoEffect, "relic of HLS in memory", like "[vhost]/[app]/[stream].m3u8";
 
-    "vhost.hds", Block, "", None, Push, HDS, "Adobe HDS";
-    "vhost.hds.enabled", On, "off", Variable, Push, HDS, "write it";
-    "vhost.hds.hds_fragment", FloatS, "10", Variable, Push, HDS, "length of a fragment";
-    "vhost.hds.hds_window", FloatS, "60", Variable, Push, HDS, "older fragments are deleted";
-    "vhost.hds.hds_path", Path, "./objs/nginx/html", Variable, Push, HDS, "base folder";
+    "vhost.hds", Block, "", None, Push, Built, "Adobe HDS";
+    "vhost.hds.enabled", On, "off", Variable, Push, Built, "write it";
+    "vhost.hds.hds_fragment", FloatS, "10", Variable, Push, Built, "length of a fragment";
+    "vhost.hds.hds_window", FloatS, "60", Variable, Push, Built, "older fragments are deleted";
+    "vhost.hds.hds_path", Path, "./objs/nginx/html", Variable, Push, Built, "base folder";
 
     "vhost.dvr", Block, "", None, Push, DVR, "recording";
     "vhost.dvr.enabled", On, "off", Variable, Push, DVR, "record published streams";

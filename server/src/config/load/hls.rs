@@ -6,7 +6,7 @@ use super::{Block, Reader};
 use crate::config::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
 
 /// Below this, playlists would change faster than players ask for them.
-const LEAST_FRAGMENT: Duration = Duration::from_millis(100);
+pub(super) const LEAST_FRAGMENT: Duration = Duration::from_millis(100);
 /// Shorter parts would be requests without end, longer ones no low latency.
 const PARTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(2);
 /// Playlists shorter than this would end the sessions of players that only pause for breath.

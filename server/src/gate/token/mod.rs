@@ -50,6 +50,18 @@ pub(super) fn shown(request: &Request) -> Option<String> {
     request.bearer.clone().filter(|text| !text.is_empty()).or_else(|| told("jwt")).or_else(|| told("token"))
 }
 
+/// Whether there are the keys that a configuration names.
+///
+/// # Errors
+/// Which one is not there, or is none.
+pub(super) fn check_keys(config: &config::Config) -> Result<(), String> {
+    let tokens = config.vhosts.iter().filter_map(|vhost| Some((vhost, vhost.token.as_ref()?)));
+    for (vhost, token) in tokens {
+        keys::configured(token).map_err(|e| format!("vhost {}: `token`: {e}", vhost.name))?;
+    }
+    Ok(())
+}
+
 impl Tokens {
     /// Reads keys anew when they are needed next: files may have changed.
     pub(super) fn forget(&self) {

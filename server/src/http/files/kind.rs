@@ -5,11 +5,21 @@ use std::ffi::OsStr;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-/// The extension of a name in small letters; empty if there is none of plain letters and digits.
+/// The extension of a name in small letters; empty if there is none of plain letters and digits. Fragments of HDS have none, and count as `f4f`.
 pub(super) fn extension(name: &OsStr) -> String {
+    if is_fragment(name.to_str().unwrap_or_default()) {
+        return "f4f".to_owned();
+    }
     let extension = std::path::Path::new(name).extension().and_then(OsStr::to_str).unwrap_or_default();
     let is_plain = extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if is_plain { extension.to_ascii_lowercase() } else { String::new() }
+}
+
+/// `camSeg1-Frag12`
+fn is_fragment(name: &str) -> bool {
+    name.rsplit_once("Seg1-Frag").is_some_and(|(stream, number)| {
+        !stream.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// Corrects the type that tower-http has guessed, and tells that playlists do not keep.
@@ -39,6 +49,9 @@ fn of(extension: &str) -> Option<HeaderValue> {
         "m4a" => "audio/x-m4a",
         "m3u8" => "application/vnd.apple.mpegurl",
         "mpd" => "application/dash+xml",
+        "f4m" => "application/f4m+xml",
+        "f4f" => "video/f4f",
+        "abst" => "application/octet-stream",
         "rss" => "application/rss+xml",
         "rar" => "application/x-rar-compressed",
         _ => return None,
@@ -55,7 +68,7 @@ fn with_charset(kind: &HeaderValue, extension: &str) -> HeaderValue {
 }
 
 fn is_playlist(extension: &str) -> bool {
-    matches!(extension, "m3u8" | "mpd")
+    matches!(extension, "m3u8" | "mpd" | "f4m" | "abst")
 }
 
 #[cfg(test)]
@@ -70,5 +83,7 @@ mod tests {
         assert_eq!(of("a."), "");
         assert_eq!(of("a.é"), "");
         assert_eq!(of("a.b c"), "");
+        assert_eq!(of("a.bSeg1-Frag12"), "f4f");
+        assert_eq!(of("a.bSeg1-Frag"), "");
     }
 }

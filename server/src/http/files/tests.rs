@@ -140,6 +140,8 @@ async fn types() {
         ("JPG", "image/jpeg"),
         ("gif", "image/gif"),
         ("mpd", "application/dash+xml"),
+        ("f4m", "application/f4m+xml"),
+        ("abst", "application/octet-stream"),
         ("m4s", "video/iso.segment"),
         ("wasm", "application/wasm"),
         ("unknown", "application/octet-stream"),
@@ -148,7 +150,7 @@ async fn types() {
         site.write(&format!("html/live/x.{extension}"), "x");
         let answer = site.get(&format!("/live/x.{}", extension.replace('é', "%C3%A9"))).await;
         assert_eq!((answer.status, answer.header("content-type")), (200, kind), "{extension}");
-        let cache = if matches!(extension, "m3u8" | "mpd") { "no-cache" } else { "" };
+        let cache = if matches!(extension, "m3u8" | "mpd" | "f4m" | "abst") { "no-cache" } else { "" };
         assert_eq!(answer.header("cache-control"), cache, "{extension}");
     }
     site.write("html/none", "x");

@@ -18,6 +18,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::gate::Gate;
+use crate::store::Store;
 
 pub use figures::Figures;
 pub use fragmenter::Fragmenter;
@@ -54,9 +55,9 @@ impl Service {
 }
 
 impl Workshop {
-    /// Starts the packagers.
-    pub fn open() -> io::Result<Self> {
-        let shelf = Arc::<Shelf>::default();
+    /// Starts the packagers; copies of what they make go to the store.
+    pub fn open(store: Store) -> io::Result<Self> {
+        let shelf = Arc::new(Shelf::new(store));
         Ok(Self {
             packager: Packager::start(Packaging { shelf: shelf.clone() })?,
             fragmenter: Fragmenter::start(Fragmenting { shelf: shelf.clone() })?,

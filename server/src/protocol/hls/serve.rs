@@ -29,7 +29,7 @@ use super::reload::{Refusal, Reload, patience};
 use super::sessions::Player;
 use super::shelf::{self, Listed, Segment, Shelved, Type};
 use crate::config::Vhost;
-use crate::gate::Ask;
+use crate::gate::{Ask, Refused};
 use crate::http::observed::Observed;
 use crate::http::{refusal, request};
 use crate::log;
@@ -219,7 +219,7 @@ impl Service {
     /// Asks the gate for a new player, whose name is `cid` if it has one.
     async fn admit(&self, wanted: &Wanted, cid: Option<Cid>) -> Result<Arc<Player>, Response> {
         if self.sessions.is_full() {
-            return Err(refuse(StatusCode::SERVICE_UNAVAILABLE, &"too many HLS players"));
+            return Err(refusal::respond(&Refused::Unable("too many HLS players".into())));
         }
         let session = Session::named(cid.unwrap_or_else(Cid::random), wanted.peer);
         let span = log::span(session.cid);

@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::Figures;
+use crate::store::Store;
 
 /// See the module.
 #[derive(Default)]
@@ -22,6 +23,8 @@ pub(super) struct Shelf {
     segments: RwLock<HashMap<String, Shelved>>,
     /// What the packager counts.
     pub(super) figures: Arc<Figures>,
+    /// Who gets copies of files.
+    pub(super) store: Store,
 }
 
 /// A playlist with the stream that it is of.
@@ -86,7 +89,17 @@ pub(super) fn place(vhost: &str, path: &str) -> String {
     format!("{vhost}/{path}")
 }
 
+/// The path that [`place`] was made of.
+pub(super) fn path<'a>(vhost: &str, place: &'a str) -> &'a str {
+    place.strip_prefix(vhost).map_or(place, |path| path.trim_start_matches('/'))
+}
+
 impl Shelf {
+    /// An empty one; copies of files go to the store.
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, ..Self::default() }
+    }
+
     /// A playlist, and what becomes of it. When it is taken away, its sender is gone.
     pub(super) fn playlist(&self, place: &str) -> Option<watch::Receiver<Arc<Listed>>> {
         self.playlists.read().get(place).map(watch::Sender::subscribe)

@@ -24,6 +24,7 @@ use crate::config::{Hls, HlsOnError, HlsStorage};
 use crate::form;
 use crate::gate;
 use crate::naming::{self, Names};
+use crate::store::{Content, Output};
 use floor::Floor;
 use fragments::Fragments;
 
@@ -396,6 +397,10 @@ impl Stream {
             shelf::Segment::Ram(pieces) => (shelf::size(pieces), false),
             shelf::Segment::File(_) => (0, true),
         };
+        self.shelf.store.finished(&self.key, Output::Hls, &relative, || match &stored {
+            shelf::Segment::Ram(pieces) => Content::Memory(pieces.clone()),
+            shelf::Segment::File(path) => Content::File(path.clone()),
+        });
         self.shelf.put(place.clone(), stored, self.kind(), &self.key);
         let uri = self.uri(&relative);
         let told = self.told(&segment, &path, &uri);
@@ -432,7 +437,8 @@ impl Stream {
 
     /// Shows what there is now.
     fn list(&mut self) {
-        if let Some(playlist) = self.window.plain().filter(|_| self.storage == HlsStorage::Disk) {
+        let Some(playlist) = self.window.plain() else { return self.show() };
+        if self.storage == HlsStorage::Disk {
             match store::replace(&self.path(&self.m3u8), playlist.as_str()) {
                 Ok(()) => self.listed_in_file = true,
                 Err(e) => {
@@ -441,6 +447,8 @@ impl Stream {
                 }
             }
         }
+        let text = || Bytes::copy_from_slice(playlist.as_str().as_bytes());
+        self.shelf.store.listed(&self.key, Output::Hls, &self.m3u8, text);
         self.show();
     }
 
@@ -492,6 +500,11 @@ impl Stream {
     fn drop_oldest(&mut self) {
         let Some(oldest) = self.kept.pop_front() else { return };
         self.shelf.take_segment(&oldest.place);
+        let name = shelf::path(&self.key.vhost, &oldest.place);
+        match self.hls.cleanup {
+            true => self.shelf.store.removed(&self.key, Output::Hls, name),
+            false => self.shelf.store.left(&self.key, Output::Hls, name, &oldest.path),
+        }
         if oldest.in_file && self.hls.cleanup {
             store::remove(&oldest.path);
         }
@@ -507,8 +520,10 @@ impl Stream {
     pub(super) fn dispose(&mut self) {
         self.discard();
         self.shelf.take_playlist(&self.playlist_place(), &self.key);
+        self.shelf.store.removed(&self.key, Output::Hls, &self.m3u8);
         while let Some(kept) = self.kept.pop_front() {
             self.shelf.take_segment(&kept.place);
+            self.shelf.store.removed(&self.key, Output::Hls, shelf::path(&self.key.vhost, &kept.place));
             if kept.in_file {
                 store::remove(&kept.path);
             }

@@ -17,6 +17,7 @@ use super::{Order, Stream, Writing};
 use crate::config::{Hls, HlsStorage};
 use crate::form;
 use crate::naming::Names;
+use crate::store::{Content, Output};
 
 /// See the module.
 pub(super) struct Fragments {
@@ -283,6 +284,8 @@ impl Stream {
         if let Some(path) = &map.file {
             store::write(path, &map.bytes)?;
         }
+        let copy = || Content::Memory([map.bytes.clone()].into());
+        self.shelf.store.finished(&self.key, Output::Hls, &file, copy);
         let shelved = shelf::Segment::Ram([map.bytes.clone()].into());
         self.shelf.put(map.place.clone(), shelved, Type::Mp4, &self.key);
         let before = self.fragments.as_mut().and_then(|fragments| fragments.map.replace(map));
@@ -302,6 +305,10 @@ impl Stream {
     pub(super) fn forget_map(&self, map: Option<Arc<Map>>, and_file: bool) {
         let Some(map) = map else { return };
         self.shelf.take_segment(&map.place);
+        if and_file {
+            let name = shelf::path(&self.key.vhost, &map.place);
+            self.shelf.store.removed(&self.key, Output::Hls, name);
+        }
         if let Some(file) = map.file.as_ref().filter(|_| and_file) {
             store::remove(file);
         }
