@@ -42,6 +42,8 @@ pub struct Hls {
     pub dts_directly: bool,
     /// Parts of the date in UTC.
     pub utc: bool,
+    /// Go on with what the playlist lists that is found when a stream begins.
+    pub recover: bool,
     /// Segments are encrypted.
     pub keys: Option<HlsKeys>,
     /// Segments are fragmented MP4 instead of MPEG-TS.

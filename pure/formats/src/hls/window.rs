@@ -134,6 +134,13 @@ impl Window {
         }
     }
 
+    /// See [`Window::resume`](Self::resume).
+    pub(super) fn set_resumed(&mut self, entries: Vec<Entry>, target: Micros, discontinuities: u64) {
+        self.sum = entries.iter().fold(Micros::ZERO, |sum, entry| sum + entry.duration);
+        self.longest = self.longest.max(target);
+        (self.entries, self.discontinuities) = (entries.into(), discontinuities);
+    }
+
     /// The target duration that is told.
     pub fn target(&self) -> Micros {
         Micros::from_secs(self.target_secs())

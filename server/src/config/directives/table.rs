@@ -8,7 +8,6 @@ const CLOUD: Status = NotBuilt("cloud logging and tracing");
 const CLUSTER: Status = NotBuilt("edge and origin clusters");
 const DASH: Status = NotBuilt("DASH output");
 const DVR: Status = NotBuilt("recording");
-const HLS_RECOVER: Status = NotBuilt("continuing an HLS playlist after a restart");
 const MERGED: Status = NotBuilt(
     "start codes in RTP packets, which no standard knows: NAL units are aggregated as RFC 6184 says",
 );
@@ -406,7 +405,7 @@ pub static TABLE: &[Directive] = table! {
     "vhost.hls.hls_init_file", Path, "[app]/[stream]/init.mp4", Variable, Push, Built, "initialisation segment in that case", since "7.0";
     "vhost.hls.hls_low_latency", On, "off", Variable, Push, Built, "low latency: parts of segments as they come; implies `hls_use_fmp4`", since "ours";
     "vhost.hls.hls_part", FloatS, "0.3", Variable, Push, Built, "the longest part in that case; players stay three parts behind the encoder", since "ours";
-    "vhost.hls.hls_recover", NotOff, "on", Variable, Push, HLS_RECOVER, "continue an existing playlist", since "7.0";
+    "vhost.hls.hls_recover", NotOff, "on", Variable, Push, Built, "continue an existing playlist", since "7.0";
     "vhost.hls.hls_master_m3u8_path_relative", On, "off", Variable, Push, Built, "relative address in the session playlist", since "7.0";
     "vhost.hls.hls_entry_prefix", Text, "", Variable, Push, Built, "put before each segment's address", like "http://your-server";
     "vhost.hls.hls_acodec", Text, "aac", Variable, Push, Built, "audio assumed at first: aac, mp3 or an (none)";

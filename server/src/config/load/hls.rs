@@ -75,6 +75,7 @@ impl<'a> Reader<'a> {
             ts_floor: self.switch(block, "hls_ts_floor"),
             dts_directly: self.switch(block, "hls_dts_directly"),
             utc,
+            recover: self.switch(block, "hls_recover"),
             keys,
             fmp4,
         })

@@ -3,6 +3,7 @@
 
 mod floor;
 mod fragments;
+mod recover;
 
 use std::collections::VecDeque;
 use std::io;
@@ -50,6 +51,8 @@ pub(super) struct Stream {
     expired: usize,
     /// There is a playlist among the files.
     listed_in_file: bool,
+    /// What there was before the restart of the server has been looked for.
+    recovered: bool,
     /// The time in the name of the newest segment, in milliseconds.
     named: i64,
     floor: Floor,
@@ -161,6 +164,7 @@ impl Stream {
             },
             cipher_key: None,
             listed_in_file: false,
+            recovered: false,
             named: 0,
             warned: false,
         })
@@ -215,6 +219,9 @@ impl Stream {
     /// Publishers begin, whose segmenter makes segments longer by `correction`.
     pub(super) fn begin(&mut self, correction: Arc<AtomicI64>) {
         self.discard();
+        if !std::mem::replace(&mut self.recovered, true) {
+            self.recover();
+        }
         self.gap = true;
         self.floor.anew = true;
         self.floor.correction = correction;
@@ -267,7 +274,15 @@ impl Stream {
 
     /// Opens a segment. Of `entry`, the playlist will say what is known already.
     fn start(&mut self, entry: Entry) -> Order {
-        let name = self.naming();
+        let mut name = self.naming();
+        // One from before the restart may have a name that is made of the time.
+        for _ in 0..self.kept.len() {
+            let path = self.path(&self.name(&name, None));
+            if !self.kept.iter().any(|kept| kept.path == path) {
+                break;
+            }
+            name = self.naming();
+        }
         let path = self.path(&self.name(&name, None));
         let mut opened = self.place_for(&path);
         while let Err(e) = &opened

@@ -45,11 +45,11 @@ pub(super) struct Fragments {
 
 /// An init segment, and where it is.
 pub(super) struct Map {
-    bytes: Bytes,
-    place: String,
-    uri: Arc<str>,
+    pub(super) bytes: Bytes,
+    pub(super) place: String,
+    pub(super) uri: Arc<str>,
     /// The file, if it is in one.
-    file: Option<PathBuf>,
+    pub(super) file: Option<PathBuf>,
 }
 
 /// What is shorter at the end of a publisher is not kept.
@@ -261,6 +261,16 @@ impl Stream {
         let Some(fmp4) = &self.hls.fmp4 else { return Ok(()) };
         let before = fragments.map.as_ref().filter(|map| map.bytes == fragments.init);
         if before.is_some() {
+            return Ok(());
+        }
+        // One from before the restart of the server.
+        let same = self
+            .kept
+            .iter()
+            .rev()
+            .find_map(|kept| kept.map.clone().filter(|map| map.bytes == fragments.init));
+        if let (Some(same), Some(fragments)) = (same, &mut self.fragments) {
+            fragments.map = Some(same);
             return Ok(());
         }
         let mut file = Names::of(&self.key).fill(&fmp4.init_file);
