@@ -48,7 +48,7 @@ impl Listed {
             return Err(Foreign::NoPlaylist);
         }
         let mut listed = Self::default();
-        let (mut first, mut target) = (None, None);
+        let (mut first, mut target) = (None::<u64>, None);
         let mut next = Entry { independent: true, ..Entry::default() };
         let (mut key, mut map) = (None::<Key>, None::<Arc<str>>);
         let mut duration = None;
