@@ -53,7 +53,7 @@ struct Announced {
 enum State {
     /// Frames are kept back until each track has been heard.
     Gathering(Vec<Frame>),
-    Running(Run),
+    Running(Box<Run>),
 }
 
 /// A track may step back this far; beyond it, it is a jump.
@@ -106,7 +106,7 @@ impl Mux {
         }
     }
 
-    fn end(&mut self, mut run: Run, out: &mut Vec<Stamped<Piece>>) {
+    fn end(&mut self, mut run: Box<Run>, out: &mut Vec<Stamped<Piece>>) {
         let (chunk, end) = run.end(&mut self.sequence);
         self.base = end;
         if let Some(chunk) = chunk {
@@ -114,7 +114,7 @@ impl Mux {
         }
     }
 
-    fn go_on(&mut self, mut run: Run, frame: &Frame, out: &mut Vec<Stamped<Piece>>) {
+    fn go_on(&mut self, mut run: Box<Run>, frame: &Frame, out: &mut Vec<Stamped<Piece>>) {
         let is_new = !run.has(frame.track.kind);
         if is_new && is_start(frame) && !run.begun {
             // Nobody knows yet that the track was not there.
@@ -189,7 +189,7 @@ impl Mux {
     }
 
     /// The run that begins with these frames; none if nothing can be made of them.
-    fn open(&self, frames: &[Frame]) -> Option<Run> {
+    fn open(&self, frames: &[Frame]) -> Option<Box<Run>> {
         let first = |kind| frames.iter().find(|frame| frame.track.kind == kind && is_start(frame));
         let video = self.video.about.clone().zip(first(Kind::Video));
         let audio = self.audio.about.clone().zip(first(Kind::Audio));
@@ -198,7 +198,7 @@ impl Mux {
             (None, audio) => audio.as_ref()?.1.dts,
         };
         let (video, audio) = (video.map(|(about, _)| about), audio.map(|(about, _)| about));
-        Some(Run::new(self.base, origin, self.part, video, audio))
+        Some(Box::new(Run::new(self.base, origin, self.part, video, audio)))
     }
 
     /// Gives a new run the frames that were kept back for it: from its first keyframe on, and the sound from there.
