@@ -178,8 +178,8 @@ impl App {
         let tasks = Tasks::start(config.clone(), passes.clone()).map_err(|e| system(&e))?;
         let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller.clone(), identity.clone());
         let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone()).with_passes(passes);
-        let gate = gate.with_watcher(hls.packager.clone()).with_watcher(hds.clone());
-        let gate = gate.with_watcher(recording.clone());
+        let gate = gate.with_watcher(hls.packager.clone()).with_watcher(hls.fragmenter.clone());
+        let gate = gate.with_watcher(hds.clone()).with_watcher(recording.clone());
         let gate = gate.with_watcher(http_live::FastCache).with_watcher(tasks.clone());
         let gate = Arc::new(gate.with_watcher(forwarders.clone()));
         let service =
@@ -294,7 +294,8 @@ impl App {
             warn!("cannot watch {}: {e}", path.display());
         }
         let watch = Watch::new(signals, log, parent, asks);
-        let followers = Followers::default().with(&hls.packager).with(&hds).with(&recording);
+        let followers = Followers::default().with(&hls.packager).with(&hls.fragmenter);
+        let followers = followers.with(&hds).with(&recording);
         Ok(Self {
             reloader,
             identity,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use formats::{Jitter, amf0, es, flv, hls, ts};
+use formats::{Jitter, amf0, cmaf, es, flv, hls, ts};
 use media::codec::Codec;
 use media::{Frame, Micros, Remux, Sound, Stamped, Tracks};
 
@@ -109,6 +109,12 @@ pub fn segments(hls: &Hls, correction: Arc<AtomicI64>) -> hls::Segmenter {
         chunk: 32 << 10,
         ..Default::default()
     })
+}
+
+/// The stream in chunks of fragmented MP4, which HLS and DASH share; `part` is the longest one with low latency.
+pub fn cmaf(part: Option<Duration>) -> cmaf::Mux {
+    let options = part.map(|part| cmaf::MuxOptions { part: micros(part) - cmaf::ROUNDING });
+    cmaf::Mux::new(options.unwrap_or_default())
 }
 
 /// The RTP form of a stream. Streams of other protocols are packed if the vhost says so (`rtmp_to_rtc`).

@@ -42,8 +42,35 @@ pub struct Hls {
     pub dts_directly: bool,
     /// Parts of the date in UTC.
     pub utc: bool,
+    /// Go on with what the playlist lists that is found when a stream begins.
+    pub recover: bool,
     /// Segments are encrypted.
     pub keys: Option<HlsKeys>,
+    /// Segments are fragmented MP4 instead of MPEG-TS.
+    pub fmp4: Option<HlsFmp4>,
+}
+
+impl Hls {
+    /// Segments below `path`, of whatever format they are.
+    pub fn segment_file(&self) -> &str {
+        self.fmp4.as_ref().map_or(&self.ts_file, |fmp4| &fmp4.file)
+    }
+
+    /// The longest part, with low latency.
+    pub fn part(&self) -> Option<Duration> {
+        self.fmp4.as_ref()?.part
+    }
+}
+
+/// HLS in fragmented MP4.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HlsFmp4 {
+    /// Segments below `path`, with the placeholders of `ts_file`.
+    pub file: String,
+    /// Initialisation segments below `path`, with `[vhost]`, `[app]`, `[stream]`.
+    pub init_file: String,
+    /// For low latency, the longest part of a segment.
+    pub part: Option<Duration>,
 }
 
 /// How segments are encrypted.

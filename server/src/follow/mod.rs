@@ -85,7 +85,6 @@ pub enum Pace {
     /// A few times a second, for all streams at once. To be woken for each unit of hundreds of streams costs more than the units do.
     Beat,
     /// As they come.
-    #[cfg_attr(not(test), expect(dead_code, reason = "low latency will want it"))]
     Rung,
 }
 

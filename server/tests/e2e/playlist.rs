@@ -301,6 +301,26 @@ impl Playlist {
         self.entries.iter().map(|entry| entry.ms).sum()
     }
 
+    /// A delta of what was seen before, made whole (§6.3.7).
+    #[track_caller]
+    pub fn completed(mut self, before: &Self) -> Self {
+        let known: HashMap<u64, &Entry> = before.numbered().collect();
+        let skipped = std::mem::take(&mut self.skipped);
+        let missing = (self.sequence..self.sequence + skipped).map(|number| {
+            let entry =
+                known.get(&number).unwrap_or_else(|| panic!("{number} is skipped and was never seen"));
+            Entry { parts: Vec::new(), ..(*entry).clone() }
+        });
+        self.entries = missing.chain(std::mem::take(&mut self.entries)).collect();
+        // Of tags that apply from one segment on, those in the skipped part still do.
+        let (mut map, mut key) = (None, None);
+        for entry in &mut self.entries {
+            (map, key) = (entry.map.clone().or(map), entry.key.clone().or(key));
+            (entry.map, entry.key) = (map.clone(), key.clone());
+        }
+        self
+    }
+
     /// It may be what becomes of the playlist `before` (§6.2.1 and §6.2.2).
     #[track_caller]
     pub fn follows(&self, before: &Self) {

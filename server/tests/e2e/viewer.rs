@@ -29,6 +29,8 @@ pub struct Viewer {
     pub segments: BTreeMap<u64, (Entry, Vec<u8>)>,
     /// Bytes of playlists and segments that it has got.
     pub got: u64,
+    /// Init segments by their addresses.
+    pub maps: HashMap<String, Vec<u8>>,
     /// Keys by their addresses.
     pub keys: HashMap<String, [u8; 16]>,
 }
@@ -44,9 +46,10 @@ impl Viewer {
     #[track_caller]
     pub fn at(server: &Server, address: &str) -> Self {
         let (segments, playlist) = (BTreeMap::new(), Playlist::default());
-        let keys = HashMap::new();
+        let (keys, maps) = (HashMap::new(), HashMap::new());
         let address = address.to_owned();
-        let mut viewer = Self { at: server.http, address: address.clone(), playlist, segments, got: 0, keys };
+        let mut viewer =
+            Self { at: server.http, address: address.clone(), playlist, segments, got: 0, keys, maps };
         let address = address.as_str();
         let there = || http::get(server.http, address).ok().filter(|reply| reply.status != 404);
         let text = viewer.read_playlist(until(address, PACED, there));
@@ -66,6 +69,10 @@ impl Viewer {
         }
         for (number, entry) in now.numbered() {
             if !self.segments.contains_key(&number) {
+                if let Some(map) = entry.map.as_ref().filter(|map| !self.maps.contains_key(*map)) {
+                    let bytes = self.fetch_segment(map);
+                    self.maps.insert(map.clone(), bytes);
+                }
                 let bytes = self.fetch_segment(&entry.uri);
                 let bytes = match &entry.key {
                     Some((uri, iv)) => self.decrypt(uri, *iv, bytes),
@@ -142,6 +149,26 @@ impl Viewer {
         }
         counts_through(&whole);
         whole
+    }
+
+    /// The same for fragmented MP4: with the init segment in front, which is one for all of them.
+    #[track_caller]
+    pub fn film(&self, from: u64, to: u64) -> Vec<u8> {
+        let map = self.segments[&from].0.map.clone().expect("an init segment");
+        let mut whole = self.maps[&map].clone();
+        for number in from..to {
+            let (entry, bytes) = &self.segments[&number];
+            assert!(number == from || !entry.discontinuity, "{entry:?}");
+            assert_eq!(entry.map.as_ref(), Some(&map));
+            assert_eq!(&bytes[4..8], b"moof", "a fragment");
+            whole.extend_from_slice(bytes);
+        }
+        whole
+    }
+
+    /// Asks for what is at an address of the playlist, whatever comes of it.
+    pub fn ask(&self, uri: &str) -> Reply {
+        http::get(self.at, &resolve(&self.address, uri)).unwrap()
     }
 
     /// Gives each segment to a decoder of its own, which must have nothing to say.

@@ -6,11 +6,13 @@
 
 mod cutter;
 mod playlist;
+mod recover;
 mod samples;
 mod segmenter;
 mod window;
 
 pub use cutter::{Cut, Cutter, CutterOptions, Segment, Verdict};
 pub use playlist::{Playlist, Queries, master, with_query};
+pub use recover::{Foreign, Listed};
 pub use segmenter::{Piece, Segmenter, SegmenterOptions};
-pub use window::{Entry, Key, Window};
+pub use window::{Edge, Entry, Key, Part, Window};

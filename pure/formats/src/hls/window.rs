@@ -23,6 +23,25 @@ pub struct Entry {
     pub discontinuity: bool,
     /// What it is encrypted with, if it is.
     pub key: Option<Key>,
+    /// Where its init segment is, if it has one: it is fragmented MP4.
+    pub map: Option<Arc<str>>,
+    /// It begins with a keyframe.
+    pub independent: bool,
+    /// When its first frame was new: milliseconds since 1970, if that is told.
+    pub date: Option<i64>,
+    /// For low latency, the parts that it consists of.
+    pub parts: Vec<Part>,
+}
+
+/// A part of a segment, for low latency (8216bis §4.4.4.9).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where players find it.
+    pub uri: String,
+    /// Its length.
+    pub duration: Micros,
+    /// It begins with a keyframe.
+    pub independent: bool,
 }
 
 /// What decrypts a segment (AES-128, §4.3.2.4).
@@ -47,6 +66,18 @@ pub struct Window {
     /// How many of those that fell out were discontinuous.
     discontinuities: u64,
     ended: bool,
+    low: Option<Low>,
+}
+
+/// What players with low latency are told besides.
+#[derive(Clone, Debug)]
+struct Low {
+    /// No part is longer.
+    part: Micros,
+    /// The segment that is not complete: what is known of it, and its parts so far.
+    open: Option<Entry>,
+    /// The address of the part that comes next.
+    hint: String,
 }
 
 impl Window {
@@ -61,7 +92,58 @@ impl Window {
             longest: Micros::ZERO,
             discontinuities: 0,
             ended: false,
+            low: None,
         }
+    }
+
+    /// With low latency: parts are told, none of which is longer than this.
+    #[must_use]
+    pub fn with_parts(mut self, part: Micros) -> Self {
+        self.low = Some(Low { part, open: None, hint: String::new() });
+        self
+    }
+
+    /// A segment begins of which parts are told; `hint` is the address of its first one.
+    pub fn open(&mut self, mut entry: Entry, hint: String) {
+        entry.discontinuity &= !self.entries.is_empty();
+        if let Some(low) = &mut self.low {
+            (low.open, low.hint) = (Some(entry), hint);
+        }
+    }
+
+    /// The open segment has one more part; `hint` is the address of the one that follows.
+    pub fn push_part(&mut self, part: Part, hint: String) {
+        if let Some(low) = &mut self.low {
+            // It would be wrong to tell of a longer part than the longest one.
+            low.part = low.part.max(part.duration);
+            low.open.iter_mut().for_each(|open| open.parts.push(part.clone()));
+            low.hint = hint;
+        }
+        self.forget_parts();
+    }
+
+    /// Where the live edge is: the number of the segment that comes next, as many parts as there are of it, and those of the segment before.
+    pub fn edge(&self) -> Edge {
+        let last = self.entries.back();
+        let open = self.low.as_ref().and_then(|low| low.open.as_ref());
+        let next = last.map(|last| last.seq + 1).or(open.map(|open| open.seq)).unwrap_or_default();
+        Edge {
+            next,
+            parts: open.map_or(0, |open| open.parts.len() as u64),
+            before: last.map_or(0, |last| last.parts.len() as u64),
+        }
+    }
+
+    /// See [`Window::resume`](Self::resume).
+    pub(super) fn set_resumed(&mut self, entries: Vec<Entry>, target: Micros, discontinuities: u64) {
+        self.sum = entries.iter().fold(Micros::ZERO, |sum, entry| sum + entry.duration);
+        self.longest = self.longest.max(target);
+        (self.entries, self.discontinuities) = (entries.into(), discontinuities);
+    }
+
+    /// The target duration that is told.
+    pub fn target(&self) -> Micros {
+        Micros::from_secs(self.target_secs())
     }
 
     /// Lists so much from the next segment on, which is cut at another length. Players do not see the target shrink before what was cut by the
@@ -72,7 +154,7 @@ impl Window {
     }
 
     /// The segments that are listed, oldest first.
-    pub fn entries(&self) -> impl ExactSizeIterator<Item = &Entry> {
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = &Entry> + DoubleEndedIterator {
         self.entries.iter()
     }
 
@@ -81,6 +163,9 @@ impl Window {
     pub fn push(&mut self, mut entry: Entry) -> Vec<Entry> {
         if self.entries.is_empty() {
             entry.discontinuity = false;
+        }
+        if let Some(open) = self.low.as_mut().and_then(|low| low.open.take()) {
+            entry.parts = open.parts;
         }
         self.sum += entry.duration;
         self.longest = self.longest.max(entry.duration);
@@ -93,7 +178,26 @@ impl Window {
         {
             out.push(oldest);
         }
+        self.forget_parts();
         out
+    }
+
+    /// The length of the parts of the open segment together.
+    fn open_length(&self) -> Micros {
+        let open = self.low.as_ref().and_then(|low| low.open.as_ref());
+        open.into_iter().flat_map(|open| &open.parts).fold(Micros::ZERO, |sum, part| sum + part.duration)
+    }
+
+    /// Parts are of use near the live edge only (8216bis §4.4.4.9).
+    fn forget_parts(&mut self) {
+        let mut behind = self.open_length();
+        let near = Micros::from_secs(3 * self.target_secs());
+        for entry in self.entries.iter_mut().rev() {
+            if behind > near {
+                entry.parts.clear();
+            }
+            behind += entry.duration;
+        }
     }
 
     /// Takes the oldest segment off the list, as there is no room for it; but not if less than three targets would stay, which players need
@@ -123,39 +227,185 @@ impl Window {
         self.ended = true;
     }
 
-    /// The playlist as of now; `None` before the first segment.
+    /// The playlist as of now; `None` before the first segment, or part.
     pub fn playlist(&self) -> Option<Playlist> {
-        let first = self.entries.front()?;
-        let target = self.target_secs();
+        let open = self.low.as_ref().and_then(|low| low.open.as_ref());
+        let first = self.entries.front().or(open.filter(|open| !open.parts.is_empty()))?;
+        Some(self.text(first.seq, 0, self.low.as_ref()))
+    }
+
+    /// The playlist for those who cannot be told of each part, as a file cannot; `None` before the first segment.
+    pub fn plain(&self) -> Option<Playlist> {
+        Some(self.text(self.entries.front()?.seq, 0, None))
+    }
+
+    /// What players need who know the playlist of a moment ago: without the oldest segments (8216bis §6.2.5.1). `None` if nothing can be left out.
+    pub fn delta(&self) -> Option<Playlist> {
+        let first = self.entries.front()?.seq;
+        self.low.as_ref()?;
+        let mut behind = self.open_length();
+        let near = self.entries.iter().rev().take_while(|entry| {
+            behind += entry.duration;
+            behind <= self.skip_until()
+        });
+        let skipped = self.entries.len() - near.count();
+        (skipped > 0).then(|| self.text(first, skipped, self.low.as_ref()))
+    }
+
+    /// Segments further from the live edge may be left out of a delta (§4.4.3.8).
+    fn skip_until(&self) -> Micros {
+        Micros::from_secs(6 * self.target_secs())
+    }
+
+    fn text(&self, first: u64, skipped: usize, low: Option<&Low>) -> Playlist {
         let mut text = Playlist::default();
         // Writing to a playlist cannot fail.
         let _ = writeln!(
             text,
-            "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-MEDIA-SEQUENCE:{}\n#EXT-X-TARGETDURATION:{target}",
-            first.seq
+            "#EXTM3U\n#EXT-X-VERSION:{}\n#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-TARGETDURATION:{}",
+            self.version(low.is_some()),
+            self.target_secs()
         );
         if self.discontinuities > 0 {
             let _ = writeln!(text, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", self.discontinuities);
         }
-        let mut key = None;
-        for entry in &self.entries {
-            if entry.discontinuity {
-                text.push("#EXT-X-DISCONTINUITY\n");
-            }
-            // The first that is listed is always told, wherever the window begins.
-            if entry.key.as_ref() != key {
-                write_key(&mut text, entry.key.as_ref());
-                key = entry.key.as_ref();
-            }
+        let is_mp4 = self.entries.iter().any(|entry| entry.map.is_some()) || self.low.is_some();
+        if is_mp4 && self.entries.iter().all(|entry| entry.independent) {
+            text.push("#EXT-X-INDEPENDENT-SEGMENTS\n");
+        }
+        if let Some(Low { part, .. }) = low {
+            let part = part.0 as f64 / 1e6;
+            let (hold, skip) = (3.0 * part, self.skip_until().0 / 1_000_000);
+            let _ = writeln!(
+                text,
+                "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK={hold:.3},CAN-SKIP-UNTIL={skip}.0\n\
+                #EXT-X-PART-INF:PART-TARGET={part:.3}"
+            );
+        }
+        if skipped > 0 {
+            let _ = writeln!(text, "#EXT-X-SKIP:SKIPPED-SEGMENTS={skipped}");
+        }
+        let mut before = Applied::default();
+        for entry in self.entries.iter().skip(skipped) {
+            before.write(&mut text, entry, low.is_some());
             let ms = millis(entry.duration);
             let _ = writeln!(text, "#EXTINF:{}.{:03}, no desc", ms / 1000, ms % 1000);
             text.push_media(&entry.uri);
             text.push("\n");
         }
+        match low {
+            Some(Low { open: Some(open), hint, .. }) if !self.ended => {
+                // What stands in front of a segment needs one of its parts to stand in front of.
+                if !open.parts.is_empty() {
+                    before.write(&mut text, open, true);
+                }
+                text.push("#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"");
+                text.push_media(hint);
+                text.push("\"\n");
+            }
+            _ => {}
+        }
         if self.ended {
             text.push("#EXT-X-ENDLIST\n");
         }
-        Some(text)
+        text
+    }
+
+    /// The least version that knows what is used (8216bis §8).
+    fn version(&self, is_low: bool) -> u32 {
+        match is_low {
+            true => 9,
+            false if self.entries.iter().any(|entry| entry.map.is_some()) => 6,
+            false => 3,
+        }
+    }
+}
+
+/// What the tags that were written say of the segments behind them.
+#[derive(Default)]
+struct Applied<'a> {
+    key: Option<&'a Key>,
+    map: Option<&'a Arc<str>>,
+}
+
+impl<'a> Applied<'a> {
+    /// What stands in front of the segment, and its parts. The first key that is listed is always told, wherever the window begins.
+    fn write(&mut self, text: &mut Playlist, entry: &'a Entry, with_parts: bool) {
+        if entry.discontinuity {
+            text.push("#EXT-X-DISCONTINUITY\n");
+        }
+        let (key, map) = (entry.key.as_ref(), entry.map.as_ref());
+        if map != self.map {
+            // Init segments are not encrypted, and a key that stands before them would say so.
+            if self.key.take().is_some() {
+                write_key(text, None);
+            }
+            if let Some(map) = map {
+                text.push("#EXT-X-MAP:URI=\"");
+                text.push_media(map);
+                text.push("\"\n");
+            }
+            self.map = map;
+        }
+        if key != self.key {
+            write_key(text, key);
+            self.key = key;
+        }
+        if let Some(date) = entry.date {
+            text.push("#EXT-X-PROGRAM-DATE-TIME:");
+            write_date(text, date);
+        }
+        for Part { uri, duration, independent } in entry.parts.iter().filter(|_| with_parts) {
+            let independent = if *independent { ",INDEPENDENT=YES" } else { "" };
+            let ms = duration.0.max(0) as f64 / 1e6;
+            let _ = write!(text, "#EXT-X-PART:DURATION={ms:.6}{independent},URI=\"");
+            text.push_media(uri);
+            text.push("\"\n");
+        }
+    }
+}
+
+/// The date and the time of day in UTC, from milliseconds since 1970 (by the proleptic Gregorian calendar).
+fn write_date(text: &mut Playlist, ms: i64) {
+    let (days, ms) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
+    // Years of 400-year cycles that begin in March, so that the day that some years have comes last.
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
+    let _ = writeln!(
+        text,
+        "{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{:03}Z",
+        ms % 1000
+    );
+}
+
+/// Where the live edge of a playlist is. See [`Window::edge`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Edge {
+    /// The number of the segment that is not complete.
+    pub next: u64,
+    /// As many parts of it are told.
+    pub parts: u64,
+    /// As many parts has the segment before.
+    pub before: u64,
+}
+
+impl Edge {
+    /// The playlist lists this segment, or with `part`, this part of it (8216bis §6.2.5.2). A part behind the last one of its segment is the first
+    /// one of the next.
+    pub fn has(&self, segment: u64, part: Option<u64>) -> bool {
+        let Some(part) = part else { return segment < self.next };
+        let (segment, part) = match segment + 1 == self.next && part >= self.before && self.before > 0 {
+            true => (self.next, 0),
+            false => (segment, part),
+        };
+        segment < self.next || segment == self.next && part < self.parts
     }
 }
 
@@ -313,6 +563,143 @@ mod tests {
         let mut personal = String::new();
         window.playlist().unwrap().render(Queries { media: "", keys: "x=1" }, &mut personal);
         assert_eq!(listed(&personal), want.replace("2.key", "2.key?x=1"));
+    }
+
+    fn part(n: u64, of: u64) -> Part {
+        let uri = format!("s-{of}.{n}.m4s");
+        Part { uri, duration: Micros::from_millis(500), independent: n == 0 }
+    }
+
+    /// A window with complete segments of 2 s in 4 parts.
+    fn low(segments: u64) -> Window {
+        let mut window =
+            Window::new(Micros::from_secs(60), Micros::from_secs(2)).with_parts(Micros::from_millis(500));
+        (0..segments).for_each(|seq| complete(&mut window, seq));
+        window
+    }
+
+    fn complete(window: &mut Window, seq: u64) {
+        let date = Some(1_792_000_000_123 + 2000 * seq as i64);
+        let map = Some("init.mp4".into());
+        let entry = Entry { map, independent: true, date, ..entry(seq, 2000, seq == 0) };
+        window.open(entry.clone(), part(0, seq).uri);
+        (0..4).for_each(|n| window.push_part(part(n, seq), part(n + 1, seq).uri));
+        window.push(entry);
+    }
+
+    #[test]
+    fn parts_of_low_latency() {
+        let mut window = low(1);
+        window.open(
+            Entry { map: Some("init.mp4".into()), date: Some(0), ..entry(1, 0, false) },
+            "s-1.0.m4s".into(),
+        );
+        assert!(text(&window).ends_with("0.ts\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"s-1.0.m4s\"\n"));
+        window.push_part(part(0, 1), part(1, 1).uri);
+        let want = "#EXTM3U\n#EXT-X-VERSION:9\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-TARGETDURATION:2\n\
+            #EXT-X-INDEPENDENT-SEGMENTS\n\
+            #EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,PART-HOLD-BACK=1.500,CAN-SKIP-UNTIL=12.0\n\
+            #EXT-X-PART-INF:PART-TARGET=0.500\n\
+            #EXT-X-MAP:URI=\"init.mp4\"\n\
+            #EXT-X-PROGRAM-DATE-TIME:2026-10-14T17:46:40.123Z\n\
+            #EXT-X-PART:DURATION=0.500000,INDEPENDENT=YES,URI=\"s-0.0.m4s\"\n\
+            #EXT-X-PART:DURATION=0.500000,URI=\"s-0.1.m4s\"\n\
+            #EXT-X-PART:DURATION=0.500000,URI=\"s-0.2.m4s\"\n\
+            #EXT-X-PART:DURATION=0.500000,URI=\"s-0.3.m4s\"\n\
+            #EXTINF:2.000, no desc\nlivestream-0.ts\n\
+            #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:00.000Z\n\
+            #EXT-X-PART:DURATION=0.500000,INDEPENDENT=YES,URI=\"s-1.0.m4s\"\n\
+            #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"s-1.1.m4s\"\n";
+        assert_eq!(text(&window), want);
+        let edge = window.edge();
+        assert_eq!(edge, Edge { next: 1, parts: 1, before: 4 });
+        for (segment, part, has) in [
+            (0, None, true),
+            (1, None, false),
+            (0, Some(3), true),
+            (0, Some(4), true),
+            (1, Some(0), true),
+            (1, Some(1), false),
+            (2, Some(0), false),
+        ] {
+            assert_eq!(edge.has(segment, part), has, "{segment} {part:?}");
+        }
+        window.end();
+        assert!(!text(&window).contains("HINT"), "nothing follows");
+    }
+
+    #[test]
+    fn deltas_and_old_parts() {
+        assert_eq!(low(6).delta(), None, "12 s can be skipped at most up to there");
+        let window = low(9);
+        let delta = window.delta().unwrap();
+        let delta = delta.as_str();
+        assert!(
+            delta.contains("SEQUENCE:0\n") && delta.contains("#EXT-X-SKIP:SKIPPED-SEGMENTS=3\n"),
+            "{delta}"
+        );
+        assert!(
+            delta.contains("-3.ts\n") && !delta.contains("-2.ts\n") && delta.contains("EXT-X-MAP"),
+            "{delta}"
+        );
+        let text = text(&window);
+        assert!(!text.contains("s-4.0") && text.contains("s-5.0"), "6 s behind the edge: {text}");
+        assert_eq!(window.delta().map(|delta| delta.as_str().contains("s-5.0")), Some(true));
+    }
+
+    #[test]
+    fn init_segments_are_not_encrypted() {
+        let mut window = window(60, 2);
+        let key = |n: u8| Some(Key { uri: format!("{n}.key").into(), iv: [n; 16] });
+        for (seq, map) in [(0, "a.mp4"), (1, "a.mp4"), (2, "b.mp4")] {
+            let map = Some(map.into());
+            window.push(Entry { map, key: key(1), independent: seq != 1, ..entry(seq, 2000, seq == 2) });
+        }
+        let text = text(&window);
+        let tags: Vec<_> = text
+            .lines()
+            .filter(|line| {
+                ["#EXT-X-MAP", "#EXT-X-KEY", "#EXT-X-DIS", "live"].iter().any(|tag| line.starts_with(tag))
+            })
+            .map(|line| &line[..17.min(line.len())])
+            .collect();
+        let want = [
+            "#EXT-X-MAP:URI=\"a",
+            "#EXT-X-KEY:METHOD",
+            "livestream-0.ts",
+            "livestream-1.ts",
+            "#EXT-X-DISCONTINU",
+            "#EXT-X-KEY:METHOD",
+            "#EXT-X-MAP:URI=\"b",
+            "#EXT-X-KEY:METHOD",
+            "livestream-2.ts",
+        ];
+        assert_eq!(tags, want, "{text}");
+        assert!(text.contains("VERSION:6\n") && !text.contains("INDEPENDENT-SEGMENTS"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn dates_are_those_of_the_calendar(days in 0i64..30_000) {
+            let mut text = Playlist::default();
+            write_date(&mut text, days * 86_400_000 + 86_399_999);
+            let (mut year, mut left) = (1970, days);
+            let leap = |year: i64| i64::from(year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
+            while left >= 365 + leap(year) {
+                left -= 365 + leap(year);
+                year += 1;
+            }
+            let mut month = 1;
+            for length in [31, 28 + leap(year), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+                if left < length {
+                    break;
+                }
+                left -= length;
+                month += 1;
+            }
+            let want = format!("{year:04}-{month:02}-{:02}T23:59:59.999Z\n", left + 1);
+            prop_assert_eq!(text.as_str(), want);
+        }
     }
 
     proptest! {

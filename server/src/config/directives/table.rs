@@ -7,8 +7,6 @@ const CASTER: Status = NotBuilt("stream casters");
 const CLOUD: Status = NotBuilt("cloud logging and tracing");
 const CLUSTER: Status = NotBuilt("edge and origin clusters");
 const DASH: Status = NotBuilt("DASH output");
-const HLS_FMP4: Status = NotBuilt("HLS with fragmented MP4");
-const HLS_RECOVER: Status = NotBuilt("continuing an HLS playlist after a restart");
 const MERGED: Status = NotBuilt(
     "start codes in RTP packets, which no standard knows: NAL units are aggregated as RFC 6184 says",
 );
@@ -401,10 +399,12 @@ pub static TABLE: &[Directive] = table! {
     "vhost.hls.hls_path", Path, "./objs/nginx/html", Variable, Push, Built, "base folder";
     "vhost.hls.hls_m3u8_file", Path, "[app]/[stream].m3u8", Variable, Push, Built, "playlist below it";
     "vhost.hls.hls_ts_file", Path, "[app]/[stream]-[seq].ts", Variable, Push, Built, "segments below it";
-    "vhost.hls.hls_use_fmp4", On, "off", Variable, Push, HLS_FMP4, "fragmented MP4 instead of TS", since "7.0";
-    "vhost.hls.hls_fmp4_file", Path, "[app]/[stream]-[seq].m4s", Variable, Push, HLS_FMP4, "segments in that case", since "7.0";
-    "vhost.hls.hls_init_file", Path, "[app]/[stream]/init.mp4", Variable, Push, HLS_FMP4, "initialisation segment in that case", since "7.0";
-    "vhost.hls.hls_recover", NotOff, "on", Variable, Push, HLS_RECOVER, "continue an existing playlist", since "7.0";
+    "vhost.hls.hls_use_fmp4", On, "off", Variable, Push, Built, "fragmented MP4 instead of TS", since "7.0";
+    "vhost.hls.hls_fmp4_file", Path, "[app]/[stream]-[seq].m4s", Variable, Push, Built, "segments in that case", since "7.0";
+    "vhost.hls.hls_init_file", Path, "[app]/[stream]/init.mp4", Variable, Push, Built, "initialisation segment in that case", since "7.0";
+    "vhost.hls.hls_low_latency", On, "off", Variable, Push, Built, "low latency: parts of segments as they come; implies `hls_use_fmp4`", since "ours";
+    "vhost.hls.hls_part", FloatS, "0.3", Variable, Push, Built, "the longest part in that case; players stay three parts behind the encoder", since "ours";
+    "vhost.hls.hls_recover", NotOff, "on", Variable, Push, Built, "continue an existing playlist", since "7.0";
     "vhost.hls.hls_master_m3u8_path_relative", On, "off", Variable, Push, Built, "relative address in the session playlist", since "7.0";
     "vhost.hls.hls_entry_prefix", Text, "", Variable, Push, Built, "put before each segment's address", like "http://your-server";
     "vhost.hls.hls_acodec", Text, "aac", Variable, Push, Built, "audio assumed at first: aac, mp3 or an (none)";

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use super::{Block, Reader};
-use crate::config::{Hls, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
+use crate::config::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
 
 /// Below this, playlists would change faster than players ask for them.
 pub(super) const LEAST_FRAGMENT: Duration = Duration::from_millis(100);
+/// Shorter parts would be requests without end, longer ones no low latency.
+const PARTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(2);
 /// Playlists shorter than this would end the sessions of players that only pause for breath.
 const LEAST_HLS_SESSION: Duration = Duration::from_secs(10);
 
@@ -35,13 +37,17 @@ impl<'a> Reader<'a> {
             let message = "`hls_acodec an` and `hls_vcodec vn` leave nothing to put into segments";
             self.problems.push(self.value(block, "hls_vcodec").problem(self.files, 0, message));
         }
-        let ts_file = self.value(block, "hls_ts_file");
-        if !ts_file.text().contains("[seq]")
-            && !ts_file.text().contains("[timestamp]")
-            && !ts_file.text().contains("[999]")
-        {
-            let problem = ts_file.problem(self.files, 0, "segments overwrite each other");
-            self.problems.push(problem.help("put `[seq]` or `[timestamp]` into `hls_ts_file`"));
+        let fmp4 = self.fmp4(block);
+        let segments = if fmp4.is_some() { "hls_fmp4_file" } else { "hls_ts_file" };
+        let file = self.value(block, segments);
+        if !["[seq]", "[timestamp]", "[999]"].iter().any(|number| file.text().contains(number)) {
+            let problem = file.problem(self.files, 0, "segments overwrite each other");
+            self.problems.push(problem.help(format!("put `[seq]` or `[timestamp]` into `{segments}`")));
+        }
+        let keys = self.keys(block);
+        if keys.is_some() && fmp4.as_ref().is_some_and(|fmp4| fmp4.part.is_some()) {
+            let message = "`hls_low_latency` and `hls_keys` do not go together: parts are not encrypted";
+            self.problems.push(self.value(block, "hls_keys").problem(self.files, 0, message));
         }
         Some(Hls {
             fragment,
@@ -69,7 +75,33 @@ impl<'a> Reader<'a> {
             ts_floor: self.switch(block, "hls_ts_floor"),
             dts_directly: self.switch(block, "hls_dts_directly"),
             utc,
-            keys: self.keys(block),
+            recover: self.switch(block, "hls_recover"),
+            keys,
+            fmp4,
+        })
+    }
+
+    fn fmp4(&mut self, block: Block<'a>) -> Option<HlsFmp4> {
+        let is_low = self.switch(block, "hls_low_latency");
+        if !self.switch(block, "hls_use_fmp4") && !is_low {
+            return None;
+        }
+        let part = self.duration(block, "hls_part");
+        if is_low && !PARTS.contains(&part) {
+            let (least, most) = (PARTS.start().as_secs_f64(), PARTS.end().as_secs_f64());
+            let message = format!("`hls_part` must be {least} to {most} s");
+            self.problems.push(self.value(block, "hls_part").problem(self.files, 0, message));
+        }
+        let file = self.value(block, "hls_fmp4_file");
+        if is_low && file.text().contains("[duration]") {
+            let message =
+                "with `hls_low_latency`, parts have their names before the segment has a `[duration]`";
+            self.problems.push(file.problem(self.files, 0, message));
+        }
+        Some(HlsFmp4 {
+            file: self.text(block, "hls_fmp4_file"),
+            init_file: self.text(block, "hls_init_file"),
+            part: is_low.then_some(part),
         })
     }
 

@@ -4,8 +4,10 @@
 //! cut and packed is told by `formats::hls`.
 
 mod figures;
+mod fragmenter;
 mod keys;
 mod packager;
+mod reload;
 mod serve;
 mod sessions;
 mod shelf;
@@ -19,9 +21,11 @@ use crate::gate::Gate;
 use crate::store::Store;
 
 pub use figures::Figures;
+pub use fragmenter::Fragmenter;
 pub use packager::Packager;
 pub use serve::before_files;
 
+use fragmenter::Fragmenting;
 use packager::Packaging;
 use sessions::Sessions;
 use shelf::Shelf;
@@ -31,6 +35,8 @@ pub struct Workshop {
     shelf: Arc<Shelf>,
     /// The packager, to be told of streams.
     pub packager: Packager,
+    /// The same for fragmented MP4.
+    pub fragmenter: Fragmenter,
 }
 
 /// What serves players.
@@ -49,10 +55,14 @@ impl Service {
 }
 
 impl Workshop {
-    /// Starts the packager; copies of what it makes go to the store.
+    /// Starts the packagers; copies of what they make go to the store.
     pub fn open(store: Store) -> io::Result<Self> {
         let shelf = Arc::new(Shelf::new(store));
-        Ok(Self { packager: Packager::start(Packaging { shelf: shelf.clone() })?, shelf })
+        Ok(Self {
+            packager: Packager::start(Packaging { shelf: shelf.clone() })?,
+            fragmenter: Fragmenter::start(Fragmenting { shelf: shelf.clone() })?,
+            shelf,
+        })
     }
 
     /// What is counted here.

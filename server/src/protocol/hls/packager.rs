@@ -25,7 +25,7 @@ pub struct Packaging {
 }
 
 /// Streams whose segments stay for ever (`hls_dispose 0`) are remembered for so long after their publisher left.
-const REMEMBERED: Duration = Duration::from_secs(3600);
+pub(super) const REMEMBERED: Duration = Duration::from_secs(3600);
 
 impl Output for Packaging {
     const NAME: &'static str = "hls";
@@ -36,7 +36,7 @@ impl Output for Packaging {
     type Stream = Packaged;
 
     fn settings(&self, _key: &StreamKey, vhost: &Vhost) -> Option<Hls> {
-        vhost.hls.clone()
+        vhost.hls.clone().filter(|hls| hls.fmp4.is_none())
     }
 
     fn subscribe(&self, broadcast: &Arc<Broadcast>, hls: &Hls) -> (Subscription<Piece>, Arc<AtomicI64>) {
@@ -86,19 +86,8 @@ impl follow::Stream for Packaged {
     }
 
     fn take(&mut self, piece: Stamped<Piece>) {
-        match self.stream.take(piece.unit) {
-            Order::Continue => {}
-            Order::Tell(segment) => {
-                if let Some(reporter) = self.publisher.as_ref().and_then(Publisher::reporter) {
-                    reporter.segment(&segment);
-                }
-            }
-            Order::Disconnect => {
-                if let Some(publisher) = &self.publisher {
-                    publisher.session().kick("HLS cannot be written and `hls_on_error` says disconnect");
-                }
-            }
-        }
+        let order = self.stream.take(piece.unit);
+        obey(order, self.publisher.as_ref());
     }
 
     /// What is half done stays so: the next publisher begins with a segment of its own, and so says its first piece.
@@ -114,6 +103,23 @@ impl follow::Stream for Packaged {
         match self.stream.hls().dispose {
             Some(_) if !files_stay => self.stream.dispose(),
             _ => self.stream.forget(),
+        }
+    }
+}
+
+/// Does what a stream wants done.
+pub(super) fn obey(order: Order, publisher: Option<&Publisher>) {
+    match order {
+        Order::Continue => {}
+        Order::Tell(segment) => {
+            if let Some(reporter) = publisher.and_then(Publisher::reporter) {
+                reporter.segment(&segment);
+            }
+        }
+        Order::Disconnect => {
+            if let Some(publisher) = publisher {
+                publisher.session().kick("HLS cannot be written and `hls_on_error` says disconnect");
+            }
         }
     }
 }

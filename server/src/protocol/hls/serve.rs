@@ -18,13 +18,16 @@ use http_range_header::{ParsedRanges, parse_range_header};
 use hub::StreamKey;
 use hyper::body::{Frame, SizeHint};
 use percent_encoding::percent_decode_str;
+use tokio::sync::watch;
+use tokio::time::timeout;
 use tower::ServiceExt;
 use tower_http::services::ServeFile;
 use tracing::{Instrument, info, warn};
 
 use super::Service;
+use super::reload::{Refusal, Reload, patience};
 use super::sessions::Player;
-use super::shelf::{self, Segment, Shelved, Type};
+use super::shelf::{self, Listed, Segment, Shelved, Type};
 use crate::config::Vhost;
 use crate::gate::{Ask, Refused};
 use crate::http::observed::Observed;
@@ -61,10 +64,37 @@ pub async fn before_files(State(service): State<Service>, request: Request, next
     match wanted.file.rsplit_once('.').map(|(_, ending)| ending) {
         Some("m3u8") => service.playlist(wanted, player, request, next).await,
         Some("ts") => service.segment(wanted, player, request, next).await,
-        _ if service.shelf.segment(&wanted.place).is_some() || wanted.is_key() => {
+        _ if service.shelf.knows(&wanted.place) || wanted.is_key() => {
             service.segment(wanted, player, request, next).await
         }
         _ => next.run(request).await,
+    }
+}
+
+/// Where a playlist comes from.
+enum Source {
+    Live(watch::Receiver<Arc<Listed>>),
+    File(hls::Playlist),
+}
+
+impl Source {
+    /// The text for one player, as soon as it has what the request waits for.
+    async fn render(self, uri: &Uri, queries: Queries<'_>) -> Result<String, Response> {
+        let mut live = match self {
+            Self::Live(live) => live,
+            Self::File(playlist) => return Ok(render(&playlist, queries)),
+        };
+        let listed = match Reload::of(uri) {
+            Ok(reload) => reload.wait(&mut live).await.map(|listed| (listed, reload.skip)),
+            Err(refusal) => Err(refusal),
+        };
+        let (listed, skip) = listed.map_err(|refusal| match refusal {
+            Refusal::Senseless => refuse(StatusCode::BAD_REQUEST, &"there will be no such playlist soon"),
+            Refusal::Late => refuse(StatusCode::SERVICE_UNAVAILABLE, &"the stream is late"),
+            Refusal::Gone => refuse(StatusCode::NOT_FOUND, &"the stream is gone"),
+        })?;
+        let delta = listed.low.as_ref().and_then(|low| low.delta.as_ref()).filter(|_| skip);
+        Ok(render(delta.unwrap_or(&listed.playlist), queries))
     }
 }
 
@@ -123,9 +153,10 @@ impl Service {
         mut request: Request,
         next: Next,
     ) -> Response {
-        if let Some(listed) = self.shelf.playlist(&wanted.place) {
-            wanted.of(&listed.stream);
-            return self.session(&wanted, player, &listed.playlist).await;
+        if let Some(live) = self.shelf.playlist(&wanted.place) {
+            let stream = live.borrow().stream.clone();
+            wanted.of(&stream);
+            return self.session(&wanted, player, Source::Live(live)).await;
         }
         if !wanted.vhost.hls_sessions.ctx {
             return next.run(request).await;
@@ -139,38 +170,25 @@ impl Service {
         }
         let text = to_bytes(response.into_body(), MAX_PLAYLIST).await;
         match text.ok().and_then(|bytes| String::from_utf8(bytes.into()).ok()) {
-            Some(text) => self.session(&wanted, player, &hls::Playlist::new(text)).await,
+            Some(text) => self.session(&wanted, player, Source::File(hls::Playlist::new(text))).await,
             None => refuse(StatusCode::INTERNAL_SERVER_ERROR, &"this file is not a playlist"),
         }
     }
 
     /// The playlist for a player that is known, or the way to become known.
-    async fn session(
-        &self,
-        wanted: &Wanted,
-        known: Option<Arc<Player>>,
-        playlist: &hls::Playlist,
-    ) -> Response {
+    async fn session(&self, wanted: &Wanted, known: Option<Arc<Player>>, source: Source) -> Response {
         if !wanted.vhost.hls_sessions.ctx {
-            return answer(render(playlist, Queries::all(told_vhost(&wanted.uri).unwrap_or_default())));
+            let queries = Queries::all(told_vhost(&wanted.uri).unwrap_or_default());
+            return source.render(&wanted.uri, queries).await.map_or_else(|refusal| refusal, answer);
         }
         let cid = ctx(&wanted.uri);
         let player = match known {
-            Some(player) if player.place == wanted.place => {
-                if !player.ask() {
-                    let reason = format!("HLS stream {} is EOF", player.session.cid);
-                    return refuse(StatusCode::NOT_FOUND, &reason);
-                }
-                player
-            }
+            Some(player) if player.place == wanted.place => player,
             // A name that belongs to another playlist opens nothing here.
             other => match self.admit(wanted, cid.filter(|_| other.is_none())).await {
                 // One that we have forgotten, or that the player chose: it asks like those who have a session, and
                 // could do nothing with another master playlist.
-                Ok(player) if cid == Some(player.session.cid) => {
-                    player.ask();
-                    player
-                }
+                Ok(player) if cid == Some(player.session.cid) => player,
                 Ok(player) => {
                     let text = hls::master(&way_back(wanted, player.session.cid));
                     return counted(answer(text), &player);
@@ -183,7 +201,19 @@ impl Service {
             true => &name,
             false => told_vhost(&wanted.uri).unwrap_or_default(),
         };
-        counted(answer(render(playlist, Queries { media, keys: &name })), &player)
+        let ended = || {
+            let reason = format!("HLS stream {} is EOF", player.session.cid);
+            refuse(StatusCode::NOT_FOUND, &reason)
+        };
+        if !player.ask() {
+            return ended();
+        }
+        match source.render(&wanted.uri, Queries { media, keys: &name }).await {
+            // It may have waited.
+            Ok(_) if !player.ask() => ended(),
+            Ok(text) => counted(answer(text), &player),
+            Err(refusal) => refusal,
+        }
     }
 
     /// Asks the gate for a new player, whose name is `cid` if it has one.
@@ -223,21 +253,30 @@ impl Service {
         next: Next,
     ) -> Response {
         let player = player.filter(|player| player.plays());
-        let shelved = self.shelf.segment(&wanted.place);
+        let mut shelved = self.shelf.segment(&wanted.place);
+        let hinted = if shelved.is_none() { self.shelf.hinted(&wanted.place) } else { None };
         let is_secret = shelved.as_ref().map_or(wanted.is_key(), |shelved| shelved.kind == Type::Key);
+        let stream = shelved.as_ref().map(|shelved| shelved.stream.clone());
+        let stream = stream.or(hinted.as_ref().map(|hinted| hinted.borrow().stream.clone()));
         let mut player = player;
-        if let Some(shelved) = &shelved {
-            wanted.of(&shelved.stream);
+        if let Some(stream) = &stream {
+            wanted.of(stream);
             // Its name opens no other stream.
-            player = player.filter(|player| player.is_for(&shelved.stream));
+            player = player.filter(|player| player.is_for(stream));
         }
-        let ours = shelved.is_some() || is_secret;
+        let ours = stream.is_some() || is_secret;
         // What is not ours is a file like any other, but for being counted.
         if ours
             && player.is_none()
             && let Err(refusal) = self.admit_fetch(&wanted, is_secret).await
         {
             return refusal;
+        }
+        if let Some(hinted) = hinted {
+            shelved = self.arrival(&wanted.place, hinted).await;
+            if shelved.is_none() {
+                return refuse(StatusCode::NOT_FOUND, &"this part did not come");
+            }
         }
         if let (Some(shelved), Some(player)) = (&shelved, &player) {
             player.session.counters.fall_behind(shelved.since.elapsed());
@@ -250,6 +289,24 @@ impl Service {
             Some(player) => counted(response, &player),
             None => response,
         }
+    }
+
+    /// Waits for a part that is announced.
+    async fn arrival(&self, place: &str, mut hinted: watch::Receiver<Arc<Listed>>) -> Option<Shelved> {
+        let patience = hinted.borrow_and_update().low.as_ref().map(patience)?;
+        let arrival = async {
+            loop {
+                // It is put there before the playlist tells of it.
+                if let Some(shelved) = self.shelf.segment(place) {
+                    return Some(shelved);
+                }
+                let is_announced = hinted.borrow().low.as_ref().is_some_and(|low| low.hint == place);
+                if !is_announced || hinted.changed().await.is_err() {
+                    return self.shelf.segment(place);
+                }
+            }
+        };
+        timeout(patience, arrival).await.ok().flatten()
     }
 
     /// Whether somebody without a session may have this segment or key.
@@ -298,7 +355,8 @@ fn way_back(wanted: &Wanted, cid: Cid) -> String {
         false => wanted.uri.path(),
     };
     let rest = wanted.uri.query().into_iter().flat_map(|query| query.split('&'));
-    let rest = rest.filter(|pair| !pair.is_empty() && !pair.starts_with("hls_ctx="));
+    let rest =
+        rest.filter(|pair| !pair.is_empty() && !pair.starts_with("hls_ctx=") && !pair.starts_with("_HLS_"));
     rest.fold(format!("{path}?hls_ctx={cid}"), |all, pair| all + "&" + pair)
 }
 
@@ -325,6 +383,7 @@ async fn send(segment: Segment, kind: Type, mut request: Request) -> Response {
     if response.status().is_success() {
         let told = match kind {
             Type::Ts => "video/MP2T",
+            Type::Mp4 => "video/mp4",
             Type::Key => "application/octet-stream",
         };
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(told));

@@ -1,7 +1,7 @@
 //! Where segments are kept: files or memory. All of it is blocking work for the packager's own thread.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::{Buf, Bytes};
@@ -97,6 +97,21 @@ pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
         // There is no old one yet, or the file system cannot.
         Err(_) => fs::rename(&other, path).map_err(|e| named(path, e)),
     }
+}
+
+/// A whole file, unless it is larger than `most` bytes; nothing if there is none.
+pub(super) fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(named(path, e)),
+    };
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|e| named(path, e))?;
+    if bytes.len() as u64 > most {
+        return Err(named(path, io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(Some(bytes))
 }
 
 /// Writes a whole small file that nobody reads before it is listed.

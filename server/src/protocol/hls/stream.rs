@@ -2,6 +2,8 @@
 //! may wait for files there.
 
 mod floor;
+mod fragments;
+mod recover;
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,6 +27,7 @@ use crate::gate;
 use crate::naming::{self, Names};
 use crate::store::{Content, Output};
 use floor::Floor;
+use fragments::Fragments;
 
 /// See the module.
 pub(super) struct Stream {
@@ -48,11 +51,15 @@ pub(super) struct Stream {
     expired: usize,
     /// There is a playlist among the files.
     listed_in_file: bool,
+    /// What there was before the restart of the server has been looked for.
+    recovered: bool,
     /// The time in the name of the newest segment, in milliseconds.
     named: i64,
     floor: Floor,
     /// What segments are encrypted with at this time.
     cipher_key: Option<Arc<Key>>,
+    /// For fragmented MP4.
+    fragments: Option<Fragments>,
     warned: bool,
 }
 
@@ -63,6 +70,8 @@ struct Writing {
     key: Option<Secret>,
     /// It encrypts, until the last block is written.
     cipher: Option<Cipher>,
+    /// What the playlist will say of it, as far as that is known.
+    entry: Entry,
 }
 
 /// A key, and the initialisation vector of one segment.
@@ -83,6 +92,7 @@ struct Kept {
     size: usize,
     in_file: bool,
     key: Option<Arc<Key>>,
+    map: Option<Arc<fragments::Map>>,
 }
 
 /// What the caller has to do.
@@ -120,19 +130,25 @@ impl Stream {
     /// Why there can be none.
     pub(super) fn new(key: &StreamKey, hls: &Arc<Hls>, shelf: &Arc<Shelf>) -> Result<Self, String> {
         let m3u8 = Names::of(key).fill(&hls.m3u8_file);
-        let ts = Names::of(key).fill(&hls.ts_file);
+        let segment = Names::of(key).fill(hls.segment_file());
+        let init = hls.fmp4.as_ref().map(|fmp4| Names::of(key).fill(&fmp4.init_file));
         let secret = hls.keys.as_ref().map(|keys| Names::of(key).fill(&keys.file));
-        let names = [Some(&m3u8), Some(&ts), secret.as_ref()];
+        let names = [Some(&m3u8), Some(&segment), secret.as_ref(), init.as_ref()];
         if !naming::is_safe(key) || !names.into_iter().flatten().all(|name| naming::stays_inside(name)) {
             return Err(format!("{key} cannot be the name of a file"));
         }
         let target = form::micros(hls.fragment.mul_f64(hls.target_ratio.min(1000.0)));
+        let window = Window::new(form::micros(hls.window), target);
         Ok(Self {
             key: Arc::new(key.clone()),
             hls: hls.clone(),
             shelf: shelf.clone(),
             m3u8,
-            window: Window::new(form::micros(hls.window), target),
+            window: match hls.part() {
+                Some(part) => window.with_parts(form::micros(part)),
+                None => window,
+            },
+            fragments: hls.fmp4.is_some().then(|| Fragments::new(hls)),
             seq: 0,
             storage: hls.storage,
             open: None,
@@ -148,6 +164,7 @@ impl Stream {
             },
             cipher_key: None,
             listed_in_file: false,
+            recovered: false,
             named: 0,
             warned: false,
         })
@@ -171,8 +188,15 @@ impl Stream {
     /// Goes on as `now`, which has other settings and no segments yet. What can be found under the same names stays listed.
     pub(super) fn turn(mut self, now: Self) -> Self {
         let is_same_place = |a: &Hls, b: &Hls| {
-            let place =
-                |hls: &Hls| (hls.path.clone(), hls.m3u8_file.clone(), hls.ts_file.clone(), hls.storage);
+            let place = |hls: &Hls| {
+                (
+                    hls.path.clone(),
+                    hls.m3u8_file.clone(),
+                    hls.segment_file().to_owned(),
+                    hls.storage,
+                    hls.part(),
+                )
+            };
             place(a) == place(b)
         };
         if self.hls == now.hls {
@@ -185,15 +209,23 @@ impl Stream {
         self.discard();
         let target = form::micros(now.hls.fragment.mul_f64(now.hls.target_ratio.min(1000.0)));
         self.window.resize(form::micros(now.hls.window), target);
-        Self { hls: now.hls, floor: now.floor, cipher_key: None, ..self }
+        let fragments = match (self.fragments.take(), now.fragments) {
+            (Some(before), Some(now)) => Some(before.turn(now)),
+            (_, now) => now,
+        };
+        Self { hls: now.hls, floor: now.floor, cipher_key: None, fragments, ..self }
     }
 
     /// Publishers begin, whose segmenter makes segments longer by `correction`.
     pub(super) fn begin(&mut self, correction: Arc<AtomicI64>) {
         self.discard();
+        if !std::mem::replace(&mut self.recovered, true) {
+            self.recover();
+        }
         self.gap = true;
         self.floor.anew = true;
         self.floor.correction = correction;
+        self.fragments.iter_mut().for_each(Fragments::restart);
         self.renew();
     }
 
@@ -216,7 +248,7 @@ impl Stream {
         match piece {
             Piece::Begin => {
                 self.discard();
-                self.start()
+                self.start(Entry::default())
             }
             Piece::Data(bytes) => self.write(bytes),
             Piece::End(segment) => self.end(segment),
@@ -231,6 +263,7 @@ impl Stream {
     pub(super) fn lose(&mut self) {
         self.discard();
         self.gap = true;
+        self.fragments.iter_mut().for_each(Fragments::restart);
     }
 
     fn discard(&mut self) {
@@ -239,8 +272,17 @@ impl Stream {
         }
     }
 
-    fn start(&mut self) -> Order {
-        let name = self.naming();
+    /// Opens a segment. Of `entry`, the playlist will say what is known already.
+    fn start(&mut self, entry: Entry) -> Order {
+        let mut name = self.naming();
+        // One from before the restart may have a name that is made of the time.
+        for _ in 0..self.kept.len() {
+            let path = self.path(&self.name(&name, None));
+            if !self.kept.iter().any(|kept| kept.path == path) {
+                break;
+            }
+            name = self.naming();
+        }
         let path = self.path(&self.name(&name, None));
         let mut opened = self.place_for(&path);
         while let Err(e) = &opened
@@ -262,7 +304,10 @@ impl Stream {
             Err(e) => (Err(Lost), None, self.fail(&e)),
         };
         let cipher = key.as_ref().map(|(key, iv)| Cipher::new(key, iv));
-        self.open = Some(Writing { name, store, key, cipher });
+        let told = key.as_ref().map(|(key, iv)| hls::Key { uri: key.uri.clone(), iv: *iv });
+        let map = self.fragments.as_ref().and_then(Fragments::map_uri);
+        let entry = Entry { seq: self.seq, key: told, map, ..entry };
+        self.open = Some(Writing { name, store, key, cipher, entry });
         order
     }
 
@@ -272,6 +317,7 @@ impl Stream {
             Some(key) => Some((key, keys::random()?)),
             None => None,
         };
+        self.ready_map()?;
         Ok((Open::new(self.storage, path)?, key))
     }
 
@@ -349,13 +395,16 @@ impl Stream {
                 order => return order,
             }
         }
-        let Some(Writing { name, store, key, .. }) = self.open.take() else { return Order::Continue };
-        let Ok(open) = store else { return Order::Continue };
+        let Some(Writing { name, store, key, entry, .. }) = self.open.take() else { return Order::Continue };
         let relative = self.name(&name, Some(segment.duration.millis()));
         let path = self.path(&relative);
-        let stored = match open.finish(&path) {
-            Ok(stored) => stored,
-            Err(e) => return self.fail(&e),
+        let stored = store.map(|open| open.finish(&path));
+        // Parts that players have seen make a segment, whatever the disk says.
+        let stored = match (stored, self.fragments.as_mut().and_then(Fragments::take_parts)) {
+            (Ok(Ok(stored)), _) => stored,
+            (_, Some(parts)) => shelf::Segment::Ram(parts.into()),
+            (Ok(Err(e)), None) => return self.fail(&e),
+            (Err(Lost), None) => return Order::Continue,
         };
         let place = shelf::place(&self.key.vhost, &relative);
         self.shelf.figures.segments.fetch_add(1, Ordering::Relaxed);
@@ -367,28 +416,20 @@ impl Stream {
             shelf::Segment::Ram(pieces) => Content::Memory(pieces.clone()),
             shelf::Segment::File(path) => Content::File(path.clone()),
         });
-        self.shelf.put(place.clone(), stored, shelf::Type::Ts, &self.key);
+        self.shelf.put(place.clone(), stored, self.kind(), &self.key);
         let uri = self.uri(&relative);
         let told = self.told(&segment, &path, &uri);
-        let (key, told_key) = key
-            .map(|(key, iv)| {
-                let told = hls::Key { uri: key.uri.clone(), iv };
-                (key, told)
-            })
-            .unzip();
-        self.kept.push_back(Kept { place, path, size, in_file, key });
+        let (key, map) = (key.map(|(key, _)| key), self.fragments.as_ref().and_then(Fragments::map));
+        self.kept.push_back(Kept { place, path, size, in_file, key, map });
         debug!("hls: {} segment {} of {} ms", self.key, self.seq, segment.duration.millis());
         let discontinuity = std::mem::take(&mut self.gap) || segment.discontinuity;
-        let out = self.window.push(Entry {
-            seq: self.seq,
-            uri,
-            duration: segment.duration,
-            discontinuity,
-            key: told_key,
-        });
+        // Of a segment of parts it was told before.
+        let discontinuity = if self.hls.part().is_some() { entry.discontinuity } else { discontinuity };
+        let out = self.window.push(Entry { uri, duration: segment.duration, discontinuity, ..entry });
         self.seq += 1;
         self.expired += out.len();
         self.clean();
+        self.clean_parts();
         self.list();
         Order::Tell(told)
     }
@@ -411,7 +452,7 @@ impl Stream {
 
     /// Shows what there is now.
     fn list(&mut self) {
-        let Some(playlist) = self.window.playlist() else { return };
+        let Some(playlist) = self.window.plain() else { return self.show() };
         if self.storage == HlsStorage::Disk {
             match store::replace(&self.path(&self.m3u8), playlist.as_str()) {
                 Ok(()) => self.listed_in_file = true,
@@ -423,7 +464,14 @@ impl Stream {
         }
         let text = || Bytes::copy_from_slice(playlist.as_str().as_bytes());
         self.shelf.store.listed(&self.key, Output::Hls, &self.m3u8, text);
-        self.shelf.put_playlist(&self.playlist_place(), &self.key, playlist);
+        self.show();
+    }
+
+    /// Shows what there is now to those who ask this server.
+    fn show(&self) {
+        let Some(playlist) = self.window.playlist() else { return };
+        let listed = shelf::Listed { stream: self.key.clone(), playlist, low: self.low() };
+        self.shelf.put_playlist(&self.playlist_place(), listed);
     }
 
     /// Lets go of what nobody asks for any more.
@@ -478,12 +526,15 @@ impl Stream {
         if let Some(key) = oldest.key {
             self.let_go(&key);
         }
+        if let Some(map) = oldest.map {
+            self.let_go_map(&map);
+        }
     }
 
     /// Deletes everything: the publisher has been gone for long, or the server stops.
     pub(super) fn dispose(&mut self) {
         self.discard();
-        self.shelf.take_playlist(&self.playlist_place());
+        self.shelf.take_playlist(&self.playlist_place(), &self.key);
         self.shelf.store.removed(&self.key, Output::Hls, &self.m3u8);
         while let Some(kept) = self.kept.pop_front() {
             self.shelf.take_segment(&kept.place);
@@ -492,7 +543,9 @@ impl Stream {
                 store::remove(&kept.path);
             }
             self.forget_key(kept.key, true);
+            self.forget_map(kept.map, true);
         }
+        self.forget_fragments(true);
         let key = self.cipher_key.take();
         self.forget_key(key, true);
         if self.listed_in_file {
@@ -504,14 +557,16 @@ impl Stream {
     /// Ends without deleting files.
     pub(super) fn forget(&mut self) {
         self.discard();
-        self.shelf.take_playlist(&self.playlist_place());
+        self.shelf.take_playlist(&self.playlist_place(), &self.key);
         if self.listed_in_file {
             store::remove_other(&self.path(&self.m3u8));
         }
         while let Some(kept) = self.kept.pop_front() {
             self.shelf.take_segment(&kept.place);
             self.forget_key(kept.key, false);
+            self.forget_map(kept.map, false);
         }
+        self.forget_fragments(false);
         let key = self.cipher_key.take();
         self.forget_key(key, false);
     }
@@ -553,7 +608,7 @@ impl Stream {
             timestamp: Some(name.timestamp),
             time: Some(&name.time),
         };
-        names.fill(&self.hls.ts_file)
+        names.fill(self.hls.segment_file())
     }
 
     /// No two segments have the same time, even if they come at once.
@@ -563,6 +618,10 @@ impl Stream {
         let time = Timestamp::from_millisecond(self.named).unwrap_or_default();
         let timestamp = if self.hls.ts_floor { self.floor.next(now, self.kept.len()) } else { self.named };
         Naming { time: naming::time_of_day(time, self.hls.utc), timestamp }
+    }
+
+    fn kind(&self) -> shelf::Type {
+        if self.fragments.is_some() { shelf::Type::Mp4 } else { shelf::Type::Ts }
     }
 
     fn path(&self, relative: &str) -> PathBuf {

@@ -42,7 +42,7 @@ fn segment(stream: &mut Stream, text: &'static str) -> Order {
 }
 
 fn listed(shelf: &Shelf, place: &str) -> String {
-    shelf.playlist(place).map(|listed| listed.playlist.as_str().to_owned()).unwrap_or_default()
+    shelf.playlist(place).map(|listed| listed.borrow().playlist.as_str().to_owned()).unwrap_or_default()
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -236,4 +236,62 @@ fn segments_are_encrypted_and_keys_come_and_go_with_them() {
     stream.dispose();
     assert_eq!(files(&path.join("live")), [""; 0]);
     assert!(shelf.segment("a.com/live/käm 1-6.key").is_none());
+}
+
+/// The same stream in another process.
+fn again(path: &Path, text: &str) -> (Stream, Arc<Shelf>) {
+    stream(path, &format!("hls_dispose 0; {text}"))
+}
+
+#[test]
+fn after_a_restart_numbers_and_segments_go_on() {
+    let keys = "hls_keys on; hls_fragments_per_key 2;";
+    for (text, stays) in [("", true), (keys, true), ("hls_recover off;", false)] {
+        let path = folder("recovered");
+        let (mut before, shelf) = again(&path, text);
+        (0..4).for_each(|_| drop(segment(&mut before, "whole")));
+        let was = listed(&shelf, "a.com/live/käm 1.m3u8");
+        before.forget();
+        let (mut now, shelf) = again(&path, text);
+        let there = listed(&shelf, "a.com/live/käm 1.m3u8");
+        assert_eq!(there, if stays { was } else { String::new() }, "at once, and as it was");
+        segment(&mut now, "new");
+        let text = listed(&shelf, "a.com/live/käm 1.m3u8");
+        assert_eq!(text.contains("#EXT-X-DISCONTINUITY\n") && text.contains("1-4.ts\n"), stays, "{text}");
+        if stays {
+            let old = shelf.segment("a.com/live/käm 1-2.ts").map(|shelved| shelved.segment);
+            assert!(matches!(old, Some(shelf::Segment::File(_))));
+            let key = shelf.segment("a.com/live/käm 1-2.key").is_some();
+            assert_eq!(key, text.contains("EXT-X-KEY"));
+            // They leave like any others.
+            (0..5).for_each(|_| drop(segment(&mut now, "new")));
+            assert!(!path.join("live/käm 1-3.ts").exists() && !path.join("live/käm 1-2.key").exists());
+            assert!(listed(&shelf, "a.com/live/käm 1.m3u8").contains("#EXT-X-DISCONTINUITY-SEQUENCE:1\n"));
+        }
+    }
+}
+
+#[test]
+fn what_is_damaged_or_of_others_is_not_taken_over() {
+    let head = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-MEDIA-SEQUENCE:5\n#EXT-X-TARGETDURATION:2\n";
+    let list = |names: &[&str]| {
+        names.iter().fold(head.to_owned(), |all, name| all + "#EXTINF:2.000, no desc\n" + name + "\n")
+    };
+    for (text, first) in [
+        ("<html>".to_owned(), 0),
+        (head.to_owned() + "#EXT-X-BYTERANGE:1@2\n", 0),
+        (list(&["../../../etc/passwd.ts"]), 6),
+        (list(&["x-0.ts", "gone.ts"]), 7),
+        (list(&["gone.ts", "x-0.ts"]), 6),
+        (list(&["x-0.ts", "http://a/x-0.ts"]), 7),
+    ] {
+        let path = folder("foreign");
+        fs::create_dir_all(path.join("live")).unwrap();
+        fs::write(path.join("live/x-0.ts"), "whole").unwrap();
+        fs::write(path.join("live/käm 1.m3u8"), &text).unwrap();
+        let (mut stream, shelf) = again(&path, "");
+        segment(&mut stream, "new");
+        let now = listed(&shelf, "a.com/live/käm 1.m3u8");
+        assert!(now.contains(&format!("MEDIA-SEQUENCE:{first}\n")), "{text}: {now}");
+    }
 }

@@ -1,0 +1,77 @@
+// Plays low-latency HLS with hls.js in headless Chromium. The picture is a clock: bars that tell the milliseconds. Of each picture that is shown, the time
+// in it is compared with the time at which it is shown. Prints one line of JSON, in milliseconds.
+//
+//   node live.mjs <URL> [seconds]
+
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { AUTOPLAY, browse, onPage } from './chromium.mjs';
+
+const [url, seconds = '8'] = process.argv.slice(2);
+
+const PAGE = `<!doctype html>
+<meta charset="utf-8">
+<title>Live</title>
+<video id="video" width="640" muted></video>
+<script src="/hls.js"></script>`;
+
+async function script(url) {
+  return url === '/hls.js' ? ['text/javascript', await readFile(createRequire(import.meta.url).resolve('hls.js/dist/hls.js'))] : undefined;
+}
+
+// Runs in the page.
+async function measure({ url, seconds }) {
+  const [BITS, CHECK, START] = [16, 4, 20_000];
+  const video = document.getElementById('video');
+  const found = { errors: [], stumbles: [], unreadable: 0 };
+  const shown = [];
+  const sum = (time) => [0, 4, 8, 12].reduce((all, shift) => (all + (time >> shift)) & 15, 5);
+  const small = new OffscreenCanvas(BITS + CHECK, 1).getContext('2d', { willReadFrequently: true });
+
+  function read() {
+    small.imageSmoothingEnabled = false;
+    small.drawImage(video, 0, video.videoHeight / 2, video.videoWidth, 1, 0, 0, BITS + CHECK, 1);
+    const { data } = small.getImageData(0, 0, BITS + CHECK, 1);
+    let bars = 0;
+    for (let bit = 0; bit < BITS + CHECK; bit++) bars |= (data[bit * 4] > 127) << bit;
+    const time = bars >> CHECK;
+    return (bars & 15) === sum(time) ? time : undefined;
+  }
+
+  const player = new Hls({ lowLatencyMode: true });
+  player.on(Hls.Events.ERROR, (_, { type, details, fatal, error }) => {
+    (fatal ? found.errors : found.stumbles).push(`${type}: ${details}: ${error?.message ?? ''}`);
+  });
+  player.loadSource(url);
+  player.attachMedia(video);
+  video.play().catch((error) => found.errors.push(`play: ${error.message}`));
+  const until = await new Promise((begun, failed) => {
+    setTimeout(() => failed(new Error(`no picture: ${JSON.stringify(found)}`)), START);
+    // It comes nearer in its first seconds.
+    video.requestVideoFrameCallback(() => begun(performance.now() + 3000 + seconds * 1000));
+  });
+  await new Promise((done) => {
+    const look = (now) => {
+      const time = read();
+      if (until - now <= seconds * 1000) {
+        if (time === undefined) found.unreadable += 1;
+        else shown.push((Date.now() - time) & 0xffff);
+      }
+      if (now < until) video.requestVideoFrameCallback(look);
+      else done();
+    };
+    video.requestVideoFrameCallback(look);
+  });
+  shown.sort((a, b) => a - b);
+  const at = (share) => shown[Math.min(shown.length - 1, Math.floor(shown.length * share))];
+  return { ...found, pictures: shown.length, p50: at(0.5), p95: at(0.95), most: at(1), told: Math.round(player.latency * 1000) };
+}
+
+await browse(AUTOPLAY, {}, (context) =>
+  onPage(
+    context,
+    PAGE,
+    async (page) => console.log(JSON.stringify(await page.evaluate(measure, { url, seconds: Number(seconds) }))),
+    script,
+  ),
+);
