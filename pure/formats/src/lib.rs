@@ -6,6 +6,7 @@ mod entry;
 mod timeline;
 
 pub mod amf0;
+pub mod cmaf;
 pub mod es;
 pub mod flv;
 #[doc(hidden)]

@@ -418,6 +418,7 @@ impl Gate {
             broadcast,
             vhost: settings.now(),
             settings,
+            ends: pass,
             seat,
             journey,
         })
@@ -644,6 +645,8 @@ pub struct Playing {
     pub vhost: Arc<Vhost>,
     /// The vhost's rules, now and later.
     pub settings: Settings,
+    /// It ends with its publisher: a program of ours, which waits for no other one.
+    pub ends: bool,
     seat: Seat,
     journey: Inside,
 }
