@@ -189,12 +189,13 @@ impl Worker {
         if self.orders.phase == Phase::HandedOver {
             return;
         }
-        let mut found = Vec::new();
+        let (mut found, mut is_first) = (Vec::new(), false);
         for spool in self.spools.values_mut() {
             let had = spool.is_locked();
             match spool.lock() {
                 Ok(true) => {
                     if !had {
+                        is_first = true;
                         spool.sweep();
                         for (number, job) in spool.kept() {
                             let kept = self.kept.entry(job.lane.clone()).or_default();
@@ -212,7 +213,8 @@ impl Worker {
                 Err(_) => {}
             }
         }
-        if !found.is_empty() {
+        // Another process that lets its clients finish puts down more all the time.
+        if is_first && !found.is_empty() {
             info!("storage: {} steps wait in the spool", found.len());
         }
         found.into_iter().for_each(|waiting| self.push(waiting));
