@@ -108,7 +108,7 @@ mod tests {
         let want = |wanted, skip| Ok(Reload { wanted: Some(wanted), skip });
         assert_eq!(reload("_HLS_msn=7"), want((7, None), false));
         assert_eq!(reload("_HLS_msn=7&_HLS_part=2&_HLS_skip=YES"), want((7, Some(2)), true));
-        for senseless in ["_HLS_part=1", "_HLS_msn=x", "_HLS_msn=-1", "_HLS_msn=1&_HLS_part="] {
+        for senseless in ["_HLS_part=1", "_HLS_msn=x", "_HLS_msn=-1", "_HLS_msn=1&_HLS_part=x"] {
             assert_eq!(reload(senseless), Err(Refusal::Senseless), "{senseless}");
         }
     }

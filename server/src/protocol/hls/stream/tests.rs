@@ -183,7 +183,7 @@ fn services_are_told_files_and_addresses() {
     assert_eq!(told.file, path.join("live/käm 1-1.ts").to_string_lossy());
     assert_eq!((&*told.url, &*told.m3u8_url), ("live/k%C3%A4m%201-1.ts", "live/käm 1.m3u8"));
     assert_eq!((told.duration, told.sequence), (2.0, 1));
-    let (mut stream, _) = self::stream(&path, "hls_entry_prefix http://cdn/;");
+    let (mut stream, _) = self::stream(&folder("told-prefix"), "hls_entry_prefix http://cdn/;");
     let Order::Tell(told) = segment(&mut stream, "one") else { panic!("nothing is told") };
     assert_eq!(told.url, "http://cdn/live/k%C3%A4m%201-0.ts");
 }
