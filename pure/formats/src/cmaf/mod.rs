@@ -1,4 +1,4 @@
-//! CMAF: a stream as chunks of fragmented MP4, the one form from which HLS, LL-HLS and DASH are made. `Mux` is the form, `Grouping` gathers its
+//! CMAF: a stream as chunks of fragmented MP4, the one form from which HLS and LL-HLS are made, and DASH is to be. `Mux` is the form, `Grouping` gathers its
 //! chunks into segments. What segments are called and where they are kept is not known here.
 //!
 //! # What a reader gets
