@@ -92,6 +92,7 @@ pub fn session(data: &[u8]) {
                 remote_ufrag: "theirs".into(),
                 strict_role: true,
                 timeout: Micros::from_secs(30),
+                checks: None,
             },
             role: Role::Server,
             certificate: certificate(),

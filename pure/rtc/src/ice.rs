@@ -1,6 +1,6 @@
 //! The lite side of ICE (RFC 8445 §2.5): answers the peer's connectivity checks and learns from them which way to send.
 //!
-//! We have host candidates only, never send checks, and are always controlled. Which session a first check belongs to is found
+//! We have host candidates only; as a server we never send checks, and are controlled. As the client of another server we control ([`Checks`]). Which session a first check belongs to is found
 //! by the server, by the user name of [`local_ufrag`].
 
 use std::collections::VecDeque;
@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use media::Micros;
 use rtp::sdp::{CandidateKind, Transport};
 
+use crate::checks::Checker;
+pub use crate::checks::Checks;
 use crate::stun::{self, Class, Message, Role, Writer};
 use crate::{Error, Path, Protocol, Transmit};
 
@@ -45,6 +47,8 @@ pub struct Options {
     pub strict_role: bool,
     /// How long the peer may be silent.
     pub timeout: Micros,
+    /// We control, and send checks.
+    pub checks: Option<Checks>,
 }
 
 /// One peer's connectivity.
@@ -62,6 +66,7 @@ pub struct Agent {
     fresh: bool,
     answers: VecDeque<Transmit>,
     changed: bool,
+    checker: Option<Checker>,
 }
 
 /// A way over which the peer has proved its credentials.
@@ -76,9 +81,12 @@ impl Agent {
     /// An agent that waits for the first check.
     pub fn new(now: Micros, options: Options) -> Self {
         let username = format!("{}:{}", options.local.ufrag, options.remote_ufrag);
+        let checks = options.checks.clone();
+        let checker = checks.map(|checks| Checker::new(now, checks, &options.local.ufrag));
         Self {
             options,
             username,
+            checker,
             next: None,
             paths: Vec::new(),
             selected: None,
@@ -107,7 +115,19 @@ impl Agent {
             Class::Request => self.check(now, path, &message),
             // A keep-alive, which proves nothing.
             Class::Indication => Ok(()),
-            Class::Success | Class::Failure => Err(Error::Stun("an answer to nothing")),
+            Class::Success | Class::Failure => {
+                let Some(checker) = &mut self.checker else {
+                    return Err(Error::Stun("an answer to nothing"));
+                };
+                if !checker.answered(now, path, &message) {
+                    return Err(Error::Stun("an answer to nothing"));
+                }
+                if message.class == Class::Success {
+                    let nominated = checker.is_nominated(path);
+                    self.learn(now, path, nominated);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -146,13 +166,22 @@ impl Agent {
 
     /// When to call [`timeout`](Self::timeout).
     pub fn poll_timeout(&self) -> Option<Micros> {
-        Some(self.heard + self.options.timeout)
+        let due = self.checker.as_ref().and_then(Checker::due);
+        Some(due.map_or(self.heard + self.options.timeout, |due| due.min(self.heard + self.options.timeout)))
     }
 
     /// Time has passed.
     ///
     /// Errors: [`Error::Timeout`] when the peer was silent too long.
     pub fn timeout(&mut self, now: Micros) -> Result<(), Error> {
+        if let Some(checker) = &mut self.checker {
+            let answers = &mut self.answers;
+            checker.ask(now, |path, data| {
+                if answers.len() < MAX_ANSWERS {
+                    answers.push_back(Transmit { path, data });
+                }
+            });
+        }
         if now - self.heard < self.options.timeout {
             return Ok(());
         }
@@ -183,7 +212,12 @@ impl Agent {
             return Err(Error::Stun("an attribute that must be understood and is not"));
         }
         // We cannot control, so a peer that believes to be controlled has to change its mind (RFC 8445 §7.3.1.1).
-        if self.options.strict_role && matches!(message.role, Some(Role::Controlled(_))) {
+        if self.checker.is_some() && matches!(message.role, Some(Role::Controlling(_))) {
+            self.answer(path, Writer::binding(Class::Failure, message.id).error(487, "Role Conflict"), true);
+            return Err(Error::Stun("the peer wants to control, too"));
+        }
+        let is_controlled = self.checker.is_none();
+        if is_controlled && self.options.strict_role && matches!(message.role, Some(Role::Controlled(_))) {
             self.answer(path, Writer::binding(Class::Failure, message.id).error(487, "Role Conflict"), true);
             return Err(Error::Stun("the peer believes that we control"));
         }
@@ -302,6 +336,7 @@ mod tests {
             remote_ufrag: "theirs".into(),
             strict_role: true,
             timeout: Micros::from_secs(30),
+            checks: None,
         };
         Agent::new(Micros::ZERO, options)
     }

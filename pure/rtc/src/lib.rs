@@ -6,6 +6,7 @@
 //! Key material is the one thing that does not come in as an argument: it comes from the system's random source through `ring`,
 //! because a caller could only get it wrong.
 
+mod checks;
 #[cfg(test)]
 mod conversations;
 pub mod dtls;
