@@ -54,15 +54,19 @@ struct Way {
     open: Vec<([u8; 12], bool)>,
 }
 
+impl Way {
+    fn new(path: Path, due: Micros) -> Self {
+        Self { path, due, pause: FIRST, open: Vec::new() }
+    }
+}
+
 impl Checker {
     pub(crate) fn new(now: Micros, options: Checks, local_ufrag: &str) -> Self {
         let username = format!("{}:{local_ufrag}", options.remote.ufrag);
-        let way = |(n, &remote): (usize, &SocketAddr)| Way {
-            path: Path { protocol: Protocol::Udp, local: options.local, remote },
+        let way = |(n, &remote): (usize, &SocketAddr)| {
+            let path = Path { protocol: Protocol::Udp, local: options.local, remote };
             // One after the other (RFC 8445 §14.2).
-            due: now + Micros::from_millis(20 * n as i64),
-            pause: FIRST,
-            open: Vec::new(),
+            Way::new(path, now + Micros::from_millis(20 * n as i64))
         };
         let ways = options.candidates.iter().take(MAX_PATHS).enumerate().map(way).collect();
         Self { options, username, ways, asked: 0, nominated: None }
@@ -126,6 +130,21 @@ impl Checker {
     /// This is the way that is used.
     pub(crate) fn is_nominated(&self, path: Path) -> bool {
         self.nominated == Some(path)
+    }
+
+    /// The peer has proved itself over this way: it is asked at once, also if SDP did not tell of it (RFC 8445 §7.3.1.4).
+    pub(crate) fn trigger(&mut self, now: Micros, path: Path) {
+        if self.nominated.is_some() {
+            return;
+        }
+        let known = self.ways.len();
+        match self.ways.iter_mut().find(|way| way.path == path) {
+            // It has been asked, or is just about to be.
+            Some(way) if !way.open.is_empty() => {}
+            Some(way) => way.due = now,
+            None if known < 2 * MAX_PATHS => self.ways.push(Way::new(path, now)),
+            None => {}
+        }
     }
 
     fn is_asked(&self, way: &Way) -> bool {

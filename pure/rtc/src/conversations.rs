@@ -372,3 +372,40 @@ fn nobody_else_is_believed() {
     pair.client.receive(Micros(1), asked.path, &unasked);
     assert_eq!((pair.client.path(), pair.client.refused().stun), (None, 2));
 }
+
+/// A server behind a network address translator tells addresses that nobody reaches, and is known by where its checks come from.
+#[test]
+fn a_server_is_found_by_its_own_checks() {
+    let mut pair = Pair::new(Role::Client, &[1]);
+    pair.run(Micros::from_millis(100), |_| false);
+    assert_eq!(pair.client.path(), None);
+    let (local, remote) = (([198, 51, 100, 7], 1).into(), ([192, 0, 2, 1], 8000).into());
+    let path = Path { protocol: Protocol::Udp, local, remote };
+    let check = Writer::binding(Class::Request, [5; 12])
+        .username(b"a:b")
+        .role(crate::stun::Role::Controlled(1))
+        .priority(1)
+        .finish(Some(PASSWORD.as_bytes()));
+    pair.client.receive(pair.now, path, &check);
+    pair.run(Micros::from_secs(1), |_| false);
+    assert_eq!(pair.told, [vec![Event::Connected], vec![Event::Connected]]);
+    assert_eq!(pair.client.path(), Some(path));
+}
+
+/// Only answers are consent: media and checks of a peer that does not answer any more count for nothing (RFC 7675 §5.1).
+#[test]
+fn consent_is_an_answer() {
+    let mut pair = Pair::new(Role::Client, &[8000]);
+    pair.run(Micros::from_secs(1), |_| false);
+    let path = pair.client.path().unwrap();
+    for second in 2..32 {
+        let now = Micros::from_secs(second);
+        let mut report = vec![0x80, 201, 0, 1, 0, 0, 0, 1];
+        pair.server.protect_rtcp(&mut report).unwrap();
+        pair.client.timeout(now);
+        pair.client.receive(now, path, &report);
+        while pair.client.poll_transmit().is_some() {}
+    }
+    let told: Vec<_> = std::iter::from_fn(|| pair.client.poll_event()).collect();
+    assert!(matches!(told.last(), Some(Event::Closed(Error::Timeout { .. }))), "{told:?}");
+}

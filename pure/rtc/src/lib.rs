@@ -15,6 +15,7 @@ pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod ice;
+pub mod outlet;
 mod path;
 mod refused;
 pub mod sdp;
@@ -23,5 +24,6 @@ pub mod srtp;
 pub mod stun;
 
 pub use error::Error;
+pub use outlet::Outlet;
 pub use path::{Path, Protocol, Transmit};
 pub use session::Session;

@@ -33,7 +33,7 @@ impl Client {
 }
 
 /// The one with the packages of PyPI, as `make test` installs them.
-fn python_of_pypi() -> PathBuf {
+pub(super) fn python_of_pypi() -> PathBuf {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/py/bin/python");
     assert!(python.exists(), "no {}: `make test` installs it", python.display());
     python
