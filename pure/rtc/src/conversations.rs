@@ -252,6 +252,8 @@ proptest! {
         fuzz::srtp(&data);
         fuzz::session(&data);
         fuzz::offer(&data);
+        fuzz::answer(&data);
+        fuzz::client(&data);
     }
 }
 

@@ -27,6 +27,7 @@ use crate::config::{Config, Destination, Forward};
 use crate::form;
 use crate::gate::{Published, Watcher};
 use crate::log;
+use crate::session::Kind;
 use crate::trace::Tracer;
 
 use circles::Circles;
@@ -237,6 +238,7 @@ impl Forwarders {
         let standing = Standing::new(figures, key, publisher, target.shown.clone());
         let (over, told) = watch::channel(false);
         let queue = Arc::new(AtomicI64::new(queue));
+        let packed = stream.client.kind == Kind::RtcPublish;
         let job = Job {
             target: target.clone(),
             standing: standing.clone(),
@@ -244,12 +246,14 @@ impl Forwarders {
             over: told,
             chunk_size: stream.vhost.chunk_size,
             keep_bframes: stream.vhost.rtc.keep_bframe,
+            packed,
             queue: queue.clone(),
             tracer: tracer.clone(),
             circles: circles.clone(),
         };
         let feed = match target.place {
             Place::Rtmp(_) => Feed::Rtmp(stream.broadcast.subscribe(form::original)),
+            Place::Whip(_) if packed => Feed::Whip(stream.broadcast.subscribe(|| form::rtp(&stream.vhost))),
             Place::Whip(_) => Feed::Whip(stream.broadcast.subscribe(|| form::whip(&stream.vhost))),
         };
         if jobs.try_send((job, feed)).is_err() {

@@ -38,6 +38,8 @@ pub(super) struct Job {
     pub(super) chunk_size: u32,
     /// B-frames go to destinations of WebRTC, too.
     pub(super) keep_bframes: bool,
+    /// The publisher speaks WebRTC, and what it has packed goes on as it is.
+    pub(super) packed: bool,
     /// How much may wait, in microseconds.
     pub(super) queue: Arc<AtomicI64>,
     pub(super) tracer: Arc<Tracer>,

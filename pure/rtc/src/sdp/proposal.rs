@@ -92,6 +92,8 @@ pub fn offered(codec: &Codec) -> Vec<Format> {
             let parameters = parameters.iter().filter_map(pair).collect();
             vec![Format { parameters, ..Format::new(0, "opus", 48_000, Some(2)) }]
         }
+        Codec::G711 { mu_law: true } => vec![Format::new(0, "PCMU", 8000, None)],
+        Codec::G711 { mu_law: false } => vec![Format::new(0, "PCMA", 8000, None)],
         _ => Vec::new(),
     }
 }

@@ -24,8 +24,9 @@ use crate::forward::task::{FAREWELL, Job};
 /// An answer is not longer than this.
 const MAX_ANSWER: usize = 64 << 10;
 
-/// So often an endpoint may send us elsewhere.
+/// So often an endpoint may send us elsewhere, and so long all of it may take.
 const MAX_HOPS: usize = 5;
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// So many characters of a refusal are told.
 const MAX_WORDS: usize = 200;
@@ -51,6 +52,15 @@ pub(super) struct Answered {
 /// # Errors
 /// Why there is no answer.
 pub(super) async fn post(
+    job: &Job,
+    address: &Address,
+    offer: impl Fn(IpAddr) -> Proposal,
+) -> Result<Option<Answered>, String> {
+    let posted = timeout(PATIENCE, Box::pin(follow(job, address, offer))).await;
+    posted.unwrap_or_else(|_| Err(format!("the server does not answer within {PATIENCE:?}")))
+}
+
+async fn follow(
     job: &Job,
     address: &Address,
     offer: impl Fn(IpAddr) -> Proposal,

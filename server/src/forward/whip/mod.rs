@@ -78,7 +78,8 @@ impl Whip {
                 told.tell(job, format!("WebRTC cannot carry {}: pictures are left out", video.codec));
             }
             let seen = |kind| incoming.seen.contains(&kind);
-            let is_whole = (carried.is_none() || seen(Kind::Video)) && (audio.is_none() || seen(Kind::Audio));
+            // Where one kind is not even announced, it may be in a moment.
+            let is_whole = seen(Kind::Video) && seen(Kind::Audio);
             let is_late = incoming.began.is_some_and(|began| began.elapsed() >= GRACE);
             if !incoming.seen.is_empty() && (is_whole || is_late) {
                 if let Some(audio) = audio.filter(|_| !seen(Kind::Audio)) {
@@ -90,7 +91,7 @@ impl Whip {
                         "the stream has B-frames, which are left out (`rtc { keep_bframe }`)".into(),
                     );
                 }
-                let tracks = offer::tracks(&streams, &incoming.seen);
+                let tracks = offer::tracks(&streams, &incoming.seen, job.packed);
                 if !tracks.is_empty() {
                     return Some(tracks);
                 }

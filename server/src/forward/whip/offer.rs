@@ -47,8 +47,8 @@ impl Own {
     }
 }
 
-/// The tracks to be offered: of these kinds, which have been seen. Sound is always Opus.
-pub(super) fn tracks(streams: &Tracks, seen: &[Kind]) -> Vec<Offered> {
+/// The tracks to be offered: of these kinds, which have been seen. Sound is Opus, unless it comes as its publisher `packed` it.
+pub(super) fn tracks(streams: &Tracks, seen: &[Kind], packed: bool) -> Vec<Offered> {
     let name = String::from_utf8_lossy(&random_name::<16>()).into_owned();
     let ssrc = fastrand::u32(1..u32::MAX - 3);
     let track = |kind: &str, formats, ssrc, retransmission_ssrc| Offered {
@@ -63,8 +63,9 @@ pub(super) fn tracks(streams: &Tracks, seen: &[Kind]) -> Vec<Offered> {
         },
         formats,
     };
-    let sound = || offered(&Codec::Opus(opus::Config::default()));
-    let sound = seen.contains(&Kind::Audio).then(|| track("audio", sound(), ssrc, None));
+    let own = streams.audio().filter(|_| packed).map(|audio| audio.codec.clone());
+    let sound = own.unwrap_or_else(|| Codec::Opus(opus::Config::default()));
+    let sound = seen.contains(&Kind::Audio).then(|| track("audio", offered(&sound), ssrc, None));
     let pictures = streams.video().filter(|_| seen.contains(&Kind::Video));
     let pictures = pictures.map(|video| track("video", offered(&video.codec), ssrc + 1, Some(ssrc + 2)));
     sound.into_iter().chain(pictures).filter(|track| !track.formats.is_empty()).collect()

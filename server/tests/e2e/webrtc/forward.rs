@@ -1,18 +1,24 @@
 //! Streams for servers of WHIP: a second Oxcast, where ffmpeg and a browser play them, and aiortc, which is a full agent of ICE and wants a token.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::independents::python_of_pypi;
+use super::networks::rtmp_pictures;
+use super::peer::Call;
+use super::relay::{Relay, Weather};
 use super::sync::{are_together, beeps, flashes, plays, record, skews};
 use super::{endpoint, meet, server};
 use crate::child::Running;
-use crate::harness::{SOON, Server, free_port, until};
+use crate::client::Client;
+use crate::harness::{SOON, Server, Setup, directory, free_port, until};
 use crate::players::{publish_clip_for_ever, publish_for_ever};
-use crate::tools::{LIMIT, clip, ffmpeg};
+use crate::tools::{LIMIT, Line, PICTURES, SOUND, clip, ffmpeg, ffmpeg_new, run, start};
 
 /// Flashes and beeps at the beginning of each second, without B-frames.
 const MARKS: &str = "-f lavfi -i color=black:s=320x180:r=25:d=4,drawbox=t=fill:c=white:enable=lt(mod(t\\,1)\\,0.2) \
@@ -120,6 +126,73 @@ fn a_server_of_others_with_a_token_that_dies_and_comes_back() {
     publisher.wait(SOON);
     assert_eq!(said(&destination, "deleted")["path"], "/session/1");
     destination.succeed(SOON);
+}
+
+/// From a WebRTC publisher over a poor network, by HTTPS: what is lost is sent again, and keyframes that the server wants are those of the publisher.
+#[test]
+fn what_is_lost_on_the_way_is_sent_again() {
+    let certificate = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let pems = directory();
+    fs::write(pems.join("cert.pem"), certificate.cert.pem()).unwrap();
+    fs::write(pems.join("key.pem"), certificate.signing_key.serialize_pem()).unwrap();
+    let ([port, api], pems) = ([(); 2].map(|()| free_port()), pems.display());
+    let second = Server::with(Setup {
+        top: &format!("rtc_server {{ enabled on; listen {port}; use_auto_detect_network_ip off; }}"),
+        vhost: "rtc { enabled on; rtc_to_rtmp on; pli_for_rtmp 1; }",
+        api: &format!(
+            "https {{ enabled on; listen 127.0.0.1:{api}; cert {pems}/cert.pem; key {pems}/key.pem; }}"
+        ),
+        ..Setup::default()
+    });
+    let delay = Duration::from_millis(20);
+    let relay = Relay::new(port, Weather { loss: 0.05, delay, twice: false, spoilt: false }, 4);
+    let to = format!("whips://localhost:{api}/rtc/v1/whip/?stream=[stream]&eip={}", relay.address);
+    let forward = forward(&format!("{to}; tls_ca {pems}/cert.pem"));
+    let port = free_port();
+    let first = Server::with(Setup {
+        top: &format!("rtc_server {{ enabled on; listen {port}; candidate 127.0.0.1; }}"),
+        vhost: &format!("rtc {{ enabled on; }} {forward}"),
+        ..Setup::default()
+    });
+    let publisher = Call::new(&first, "a").publish().connected();
+    forwarder(&first, "forwarding");
+    let before = publisher.seen().keyframes;
+    let mut player = Client::play(&second, "a");
+    let numbers = rtmp_pictures(&mut player, 150);
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+    assert!(relay.lost() > 10, "{}", relay.lost());
+    publisher.until("keyframes are wanted", |seen| seen.keyframes > before + 1);
+}
+
+/// Video of other codecs goes as it is.
+#[test]
+fn hevc_and_av1_are_carried() {
+    let second = server();
+    let first = Server::with_vhost(&forward(&whip(&second, "[stream]")));
+    const HEVC: &str = "libx265 -preset ultrafast -x265-params bframes=0:log-level=error";
+    const AV1: &str = "libsvtav1 -preset 12 -svtav1-params lp=1:pred-struct=1";
+    for (name, encoder) in [("hevc", HEVC), ("av1", AV1)] {
+        let clip = clip(ffmpeg_new(), &format!("{PICTURES} {SOUND} -c:v {encoder} -g 25 -c:a aac"));
+        let head = ["-re", "-stream_loop", "-1", "-i", clip.to_str().unwrap(), "-c", "copy", "-f", "flv"];
+        let _publisher = start(ffmpeg_new(), &[&head[..], &[&first.rtmp_url(name)]].concat());
+        second.took(name, 25);
+        let url = second.rtmp_url(name);
+        let decode = ["-i", &url, "-map", "0:v", "-frames:v", "50", "-f", "null", "-"];
+        let mut player = start(ffmpeg_new(), &decode);
+        player.succeed(LIMIT);
+        assert_eq!(player.err.all(), <[String; 0]>::default(), "{name}");
+        if name == "hevc" {
+            let packets = |args: &[&str]| {
+                let tail = ["-map", "0:v", "-c", "copy", "-f", "framecrc", "-"];
+                let lines = Line::read(&run(ffmpeg_new(), &[args, &tail[..]].concat()));
+                lines.into_iter().map(|line| (line.size, line.crc)).collect::<Vec<_>>()
+            };
+            let (sent, got) = (packets(&["-i", clip.to_str().unwrap()]), packets(&["-t", "2", "-i", &url]));
+            let at = sent.iter().position(|packet| *packet == got[0]).expect("a picture of the clip");
+            let sent = sent.iter().cycle().skip(at).take(got.len());
+            assert!(got.len() > 20 && got.iter().eq(sent), "not as it was sent");
+        }
+    }
 }
 
 #[test]
