@@ -176,6 +176,16 @@ pub fn sdp_name(codec: &Codec) -> Option<&'static str> {
     })
 }
 
+/// The same for what a WebRTC player gets of a stream's track: what others than WebRTC clients publish is made into Opus if it is sound.
+pub fn played_name(broadcast: &hub::Broadcast, codec: &Codec) -> Option<&'static str> {
+    match codec {
+        Codec::Aac(_) | Codec::Mp3(_) | Codec::G711 { .. } if !broadcast.is_native::<rtp::Mux>() => {
+            Some("OPUS")
+        }
+        codec => sdp_name(codec),
+    }
+}
+
 /// Whether each player sees its first unit as time zero, or the stream's own time.
 pub fn starts_at_zero(vhost: &Vhost, tracks: &Arc<Tracks>) -> bool {
     vhost.play.time_jitter != config::Jitter::Off && !is_atc(vhost, tracks)

@@ -82,9 +82,10 @@ impl Player {
 
     /// Finds out which tracks are in a codec that the player agreed to: who comes before the publisher agrees to a guess.
     fn fit(&mut self) {
-        let streams = self.playing.broadcast.tracks();
+        let broadcast = &self.playing.broadcast;
+        let streams = broadcast.tracks();
         for stream in streams.video().into_iter().chain(streams.audio()) {
-            let Some(name) = form::sdp_name(&stream.codec) else { continue };
+            let Some(name) = form::played_name(broadcast, &stream.codec) else { continue };
             if let Some(agreed) = self.outlet.fit(stream.id.kind, name) {
                 warn!("the stream is in {name} and the player agreed to {agreed}: it has to ask anew");
             }
