@@ -53,6 +53,7 @@ mod players;
 mod playlist;
 mod privileges;
 mod process;
+mod qualities;
 mod reload;
 mod republish;
 mod samples;
