@@ -31,6 +31,7 @@ mod hls_fmp4;
 mod hls_keys;
 mod hls_low;
 mod hls_players;
+mod hls_recover;
 mod hls_sessions;
 mod hooks;
 mod http;
