@@ -1,4 +1,5 @@
-//! Streams for servers of WHIP: a second Oxcast, where ffmpeg and a browser play them, and aiortc, which is a full agent of ICE and wants a token.
+//! Streams for servers of WHIP: a second Oxcast, where ffmpeg and a browser play them, aiortc, which wants a token, and GStreamer; both are
+//! full agents of ICE.
 
 use std::fs;
 use std::path::Path;
@@ -8,12 +9,12 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::independents::python_of_pypi;
+use super::independents::{Client as Independent, python_of_pypi};
 use super::networks::rtmp_pictures;
 use super::peer::Call;
 use super::relay::{Relay, Weather};
 use super::sync::{are_together, beeps, flashes, plays, record, skews};
-use super::{endpoint, meet, server};
+use super::{endpoint, meet, seen, server};
 use crate::child::Running;
 use crate::client::Client;
 use crate::harness::{SOON, Server, Setup, directory, free_port, until};
@@ -91,6 +92,23 @@ fn said(server: &Running, name: &str) -> Value {
         values.into_iter().find_map(|value| value.get(name).cloned())
     });
     found.unwrap_or_else(|| panic!("no {name}: {:?} {:?}", server.out.all(), server.err.all()))
+}
+
+#[test]
+fn gstreamer_takes_it_with_its_profile() {
+    let port = free_port();
+    let destination = Independent::GStreamer.start(&json!({ "serve": port, "pictures": 50, "sounds": 50 }));
+    let told =
+        |word: &str| destination.out.wait(LIMIT, |lines| lines.iter().any(|line| line == word).then_some(()));
+    assert!(told("\"ready\"").is_some(), "{:?}", destination.err.all());
+    let server = Server::with_vhost(&forward(&format!("whip://127.0.0.1:{port}/whip/[stream]")));
+    let mut publisher = publish_clip_for_ever(&server, &clip(ffmpeg(), MARKS), "a");
+    assert!(told("\"enough\"").is_some(), "{:?}", destination.err.all());
+    publisher.signal(Signal::TERM);
+    publisher.wait(SOON);
+    let seen = seen(destination);
+    assert_eq!((&seen["deleted"], &seen["size"]), (&json!("/whip/session"), &json!([320, 180])), "{seen}");
+    assert!(seen["loudest"].as_u64() > Some(1000), "silence: {seen}");
 }
 
 #[test]
