@@ -137,8 +137,8 @@ impl Job {
             if self.standing.connections() > taken {
                 pause = PAUSE;
             }
+            self.standing.turn(State::Waiting(reason.clone()));
             warn!("forward to {shown}: {reason}; again in {pause:?}");
-            self.standing.turn(State::Waiting(reason));
             let until = sleep_until(Instant::now() + pause);
             tokio::pin!(until);
             while !carrier.has_ended() {

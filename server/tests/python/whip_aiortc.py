@@ -2,15 +2,15 @@
 
     python3 whip_aiortc.py '{"port": 8080, "token": "secret", "pictures": 50, "sounds": 50}'
 
-`{"refused": …}` for an offer without the token, `{"enough": …}` when so many pictures and frames of sound are decoded, and `{"deleted": …}` at the end of the
-session, which ends the server, too. Offers at `/moved/…` are sent to `/whip/…`.
+`{"refused": …}` for an offer without the token, `{"enough": …}` when so many pictures and frames of sound are decoded, and `{"deleted": …}` at the end of a
+session, which ends the server, too, once it has had enough. Offers at `/moved/…` are sent to `/whip/…`.
 """
 
 import asyncio
 import json
 import sys
 
-from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 
 class Server:
@@ -39,13 +39,16 @@ class Server:
         if method == "DELETE":
             await self.connection.close()
             tell("deleted", {"path": path, **self.seen})
-            self.over.set()
+            # Before that, the session has failed, and another one is to come.
+            if self.has_enough():
+                self.over.set()
             return "200 OK", [], ""
         if path.startswith("/moved/"):
             return "307 Temporary Redirect", ["Location: /whip/" + path.removeprefix("/moved/")], ""
         if headers.get("content-type") != "application/sdp":
             return "415 Unsupported Media Type", [], ""
-        self.connection = RTCPeerConnection()
+        # It would ask a server of STUN on the internet otherwise, and wait for it.
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.connection.on("track", self.watch)
         await self.connection.setRemoteDescription(RTCSessionDescription(body, "offer"))
         await self.connection.setLocalDescription(await self.connection.createAnswer())
@@ -65,8 +68,11 @@ class Server:
             else:
                 samples = memoryview(bytes(frame.planes[0])).cast("h")
                 self.seen["loudest"] = max(self.seen["loudest"], max(samples, default=0))
-            if self.seen[kind] == self.wish[kind] and all(self.seen[k] >= self.wish[k] for k in ("pictures", "sounds")):
+            if self.seen[kind] == self.wish[kind] and self.has_enough():
                 tell("enough", self.seen)
+
+    def has_enough(self):
+        return all(self.seen[kind] >= self.wish[kind] for kind in ("pictures", "sounds"))
 
 
 def tell(what, more):
