@@ -26,7 +26,7 @@ const PRIORITY: u32 = (110 << 24) + (65_535 << 8) + 255;
 pub struct Checks {
     /// The peer's, as SDP tells them.
     pub remote: Credentials,
-    /// The socket's own address.
+    /// The socket's own address. Where it is unspecified, the routes choose, and answers tell.
     pub local: SocketAddr,
     /// The peer's addresses, the preferred first; those beyond [`MAX_PATHS`] are not asked.
     pub candidates: Vec<SocketAddr>,
@@ -57,6 +57,11 @@ struct Way {
 impl Way {
     fn new(path: Path, due: Micros) -> Self {
         Self { path, due, pause: FIRST, open: Vec::new() }
+    }
+
+    /// Where among the open questions one is.
+    fn asked(&self, id: [u8; 12]) -> Option<usize> {
+        self.open.iter().position(|(open, _)| *open == id)
     }
 }
 
@@ -108,12 +113,18 @@ impl Checker {
 
     /// An answer: whether it is genuine. The first way that answers is nominated.
     pub(crate) fn answered(&mut self, now: Micros, path: Path, answer: &Message<'_>) -> bool {
-        let Some(way) = self.ways.iter_mut().find(|way| way.path == path) else { return false };
-        let Some(at) = way.open.iter().position(|(id, _)| *id == answer.id) else { return false };
+        let asked = |way: &&mut Way| way.path.remote == path.remote && way.asked(answer.id).is_some();
+        let Some(way) = self.ways.iter_mut().find(asked) else { return false };
+        let Some(at) = way.asked(answer.id) else { return false };
+        // It comes to where we asked from, which is known now if the routes have chosen it.
+        if way.path.local != path.local && !way.path.local.ip().is_unspecified() {
+            return false;
+        }
         if !answer.verify(self.options.remote.password.as_bytes()) {
             return false;
         }
         let (_, nominates) = way.open.swap_remove(at);
+        way.path = path;
         if answer.class != Class::Success {
             // It is asked again in its turn; a peer that is not there yet may be there then.
             return true;

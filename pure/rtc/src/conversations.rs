@@ -411,3 +411,29 @@ fn consent_is_an_answer() {
     let told: Vec<_> = std::iter::from_fn(|| pair.client.poll_event()).collect();
     assert!(matches!(told.last(), Some(Event::Closed(Error::Timeout { .. }))), "{told:?}");
 }
+
+/// A socket of all interfaces: a peer that asks at another address than the one that the routes choose is answered from there.
+#[test]
+fn each_way_has_an_address_of_its_own() {
+    let mut options = Pair::new(Role::Client, &[8000]).client.options().clone();
+    if let Some(checks) = &mut options.ice.checks {
+        checks.local = ([0, 0, 0, 0], 1).into();
+    }
+    let mut client = Session::new(Micros::ZERO, options);
+    client.timeout(Micros::ZERO);
+    let asked = client.poll_transmit().unwrap();
+    assert!(asked.path.local.ip().is_unspecified());
+    let at = |local: [u8; 4]| Path { local: (local, 1).into(), ..asked.path };
+    // Its own question comes to one address, and its answer to another.
+    let check = Writer::binding(Class::Request, [5; 12]).username(b"a:b").priority(1);
+    client.receive(Micros(1), at([127, 0, 0, 1]), &check.finish(Some(PASSWORD.as_bytes())));
+    assert_eq!(client.poll_transmit().unwrap().path, at([127, 0, 0, 1]));
+    let id = Message::parse(&asked.data).unwrap().id;
+    let answer =
+        Writer::binding(Class::Success, id).mapped(asked.path.local).finish(Some(PASSWORD.as_bytes()));
+    client.receive(Micros(2), at([198, 51, 100, 7]), &answer);
+    assert_eq!(client.path(), Some(at([198, 51, 100, 7])));
+    client.timeout(Micros(3));
+    let told: Vec<_> = std::iter::from_fn(|| client.poll_transmit()).map(|t| t.path).collect();
+    assert!(told.iter().all(|path| *path == at([198, 51, 100, 7])), "{told:?}");
+}

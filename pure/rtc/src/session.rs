@@ -125,6 +125,11 @@ impl Session {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Starts ICE again with these credentials of ours; the keys and the media stay. See [`ice::Agent::restart`].
     pub fn restart(&mut self, local: ice::Credentials, remote_ufrag: &str) {
         self.agent.restart(local, remote_ufrag);

@@ -41,7 +41,7 @@ pub(super) enum News {
 /// See the module.
 pub(super) struct Link {
     socket: Socket,
-    /// As the session knows it; datagrams leave from where the routes say.
+    /// Where the socket is bound: at any of our addresses.
     local: SocketAddr,
     rtc: rtc::Session,
     outlet: Outlet,
@@ -127,7 +127,10 @@ impl Link {
         let receive = poll_fn(|cx| {
             socket.poll_receive(cx, |datagram| {
                 let now = Micros(start.elapsed().as_micros() as i64);
-                let path = Path { protocol: Protocol::Udp, local: *local, remote: datagram.peer };
+                // What is answered leaves from where it was asked.
+                let ip = datagram.local.unwrap_or(local.ip()).to_canonical();
+                let local = SocketAddr::new(ip, local.port());
+                let path = Path { protocol: Protocol::Udp, local, remote: datagram.peer };
                 rtc.receive(now, path, datagram.data);
             })
         });
@@ -200,7 +203,8 @@ impl Link {
     /// Sends what is laid out, and what the session itself has to say.
     fn flush(&mut self) {
         while let Some(transmit) = self.rtc.poll_transmit() {
-            self.batch.push(transmit.path.remote, None, |out| out.extend(&transmit.data));
+            let Path { remote, .. } = transmit.path;
+            self.batch.push(remote, from(transmit.path), |out| out.extend(&transmit.data));
         }
         if !self.batch.is_empty() {
             self.bytes += self.batch.flush(&self.socket).bytes;
@@ -220,7 +224,7 @@ impl Link {
 /// Lays out a packet that `write` appends, of RTP or (`control`) of RTCP. Without a path or keys it is lost.
 fn send(rtc: &mut rtc::Session, batch: &mut Batch, control: bool, write: impl FnOnce(&mut Vec<u8>)) {
     let Some(path) = rtc.path() else { return };
-    batch.push(path.remote, None, |out| {
+    batch.push(path.remote, from(path), |out| {
         let start = out.len();
         let protected = if control {
             let mut packet = Vec::new();
@@ -234,6 +238,11 @@ fn send(rtc: &mut rtc::Session, batch: &mut Batch, control: bool, write: impl Fn
             out.truncate(start);
         }
     });
+}
+
+/// Our address of a way, unless the routes are to choose it.
+fn from(path: Path) -> Option<IpAddr> {
+    Some(path.local.ip()).filter(|ip| !ip.is_unspecified())
 }
 
 fn unix() -> Micros {
