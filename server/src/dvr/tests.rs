@@ -13,7 +13,7 @@ use media::codec::{Codec, aac, h264, h265};
 use media::{Dialect, Frame, Kind, Micros, Remux, Sound, Track, TrackId, Tracks};
 
 use super::recover::recover;
-use super::{Figures, Recorder};
+use super::{Catalogue, Figures, Recorder};
 use crate::config::{Config, Environment};
 use crate::follow::{Publisher, Stream};
 use crate::store::Store;
@@ -43,7 +43,7 @@ impl Scene {
         let dvr = Arc::new(config.vhosts[0].dvr.clone().unwrap());
         let key = StreamKey { vhost: "v".into(), app: "live".into(), stream: "cam".into() };
         let figures = Arc::<Figures>::default();
-        let mut recorder = Recorder::new(&key, &dvr, &figures, &Store::default()).unwrap();
+        let mut recorder = Recorder::new(&key, &dvr, &figures, &Store::default(), &Catalogue::default()).unwrap();
         recorder.begin((), Publisher::nobody());
         Self { folder, recorder: Some(recorder), form: Frames::new(Sound::Any), figures, next: 0 }
     }
@@ -95,6 +95,8 @@ impl Scene {
     fn files(&self) -> Vec<PathBuf> {
         let mut files: Vec<_> =
             fs::read_dir(&self.folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+        // The journal of the catalogue.
+        files.retain(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'));
         files.sort_by_key(|path| fs::metadata(path).unwrap().created().unwrap());
         files
     }
@@ -293,14 +295,14 @@ fn what_was_left_behind_is_completed() {
         scene.run(0, 10);
         let tmp = scene.folder.join(format!("x.{ending}.tmp"));
         let whole = fs::read(&tmp).unwrap();
-        recover(&tmp);
+        recover(&tmp, &Catalogue::default());
         assert_eq!(scene.files(), [tmp], "somebody writes it");
         let lengths = [whole.len(), whole.len() - 1, whole.len() / 2, whole.len() / 4, 2000];
         for (turn, length) in lengths.into_iter().enumerate() {
             let name = scene.folder.join(format!("left-{turn}.{ending}"));
             let tmp = scene.folder.join(format!("left-{turn}.{ending}.tmp"));
             fs::write(&tmp, &whole[..length]).unwrap();
-            recover(&tmp);
+            recover(&tmp, &Catalogue::default());
             assert!(name.exists() && !tmp.exists(), "{name:?}");
             if ending == "flv" {
                 let frames = read_flv(&name);
@@ -314,7 +316,7 @@ fn what_was_left_behind_is_completed() {
         for (name, bytes) in [("empty", &whole[..0]), ("other", b"something else")] {
             let tmp = scene.folder.join(format!("{name}.{ending}.tmp"));
             fs::write(&tmp, bytes).unwrap();
-            recover(&tmp);
+            recover(&tmp, &Catalogue::default());
             assert_eq!(tmp.exists(), name == "other");
         }
     }

@@ -12,6 +12,7 @@ mod describe;
 mod fragment;
 mod init;
 mod movie;
+mod reading;
 mod recorder;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub use describe::Description;
 pub use fragment::{SEGMENT_TYPE, Sample, fragment};
 pub use init::init;
 pub use movie::{Movie, recording, seal};
+pub use reading::{Head, Placed};
 pub use recorder::Recorder;
 
 /// The track id of a kind of medium.
