@@ -205,16 +205,17 @@ impl App {
             forward: forwarders.figures(),
             tasks: tasks.clone(),
         });
+        let theatre = Theatre::new(recordings.clone());
         let lasting = Lasting {
             gate: gate.clone(),
             roll: roll.clone(),
             identity: identity.clone(),
             samples,
-            hls: hls.service(gate.clone()),
+            hls: hls.service(gate.clone(), theatre.clone()),
             rooms: Rooms::default(),
             forwarders,
             store: store.clone(),
-            theatre: Theatre::new(recordings.clone()),
+            theatre,
             reloads,
             metrics: metrics.clone(),
             tasks,

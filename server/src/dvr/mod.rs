@@ -30,7 +30,7 @@ use crate::store::Store;
 pub use catalogue::{Catalogue, Recording, Wanted};
 pub use figures::Figures;
 pub use moment::{NoMoment, moment, text as moment_text};
-pub use playback::{Asked, BadQuery, Index, Reel, Stretch, Take, Tape, Theatre};
+pub use playback::{Asked, Cut, Reel, Stretch, Take, Theatre};
 pub use recorder::Recorder;
 pub use recover::start as recover;
 

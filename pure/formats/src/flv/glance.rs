@@ -6,8 +6,10 @@ use super::enhanced::{AUDIO_MULTITRACK, MOD_EX, SEQUENCE_START, VIDEO_METADATA, 
 /// What a tag is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Glance {
-    /// Something that decoders and players must know before what follows: a sequence header, or a script.
+    /// Something that decoders must know before what follows: a sequence header.
     Config,
+    /// A script.
+    Script,
     /// Pictures with which a decoder can start.
     Key,
     /// Other pictures.
@@ -23,7 +25,7 @@ pub const GLANCE: usize = 16;
 pub fn glance(kind: TagKind, start: &[u8]) -> Glance {
     let (first, second) = (start.first().copied().unwrap_or_default(), start.get(1).copied());
     match kind {
-        TagKind::Script => Glance::Config,
+        TagKind::Script => Glance::Script,
         TagKind::Video => {
             let is_key = first >> 4 & 7 == super::frame_type::KEY;
             let is_config = match (first & 0x80 != 0, first & 0x0f) {
@@ -59,9 +61,9 @@ mod tests {
 
     #[test]
     fn tags_by_their_first_bytes() {
-        use Glance::{Config, Key, Picture, Sound};
+        use Glance::{Config, Key, Picture, Script, Sound};
         for (kind, start, want) in [
-            (TagKind::Script, &b"\x02"[..], Config),
+            (TagKind::Script, &b"\x02"[..], Script),
             (TagKind::Video, &[0x17, 0], Config),
             (TagKind::Video, &[0x17, 1, 0, 0, 0], Key),
             (TagKind::Video, &[0x27, 1], Picture),

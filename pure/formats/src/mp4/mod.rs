@@ -20,7 +20,7 @@ mod tests;
 pub use boxes::{Header, header};
 pub use clock::AudioClock;
 pub use describe::Description;
-pub use fragment::{SEGMENT_TYPE, Sample, fragment};
+pub use fragment::{SEGMENT_TYPE, Sample, fragment, fragment_times};
 pub use init::init;
 pub use movie::{Movie, recording, seal};
 pub use reading::{Head, Placed};

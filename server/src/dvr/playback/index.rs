@@ -10,6 +10,8 @@ pub struct Point {
     pub time: Micros,
     /// Reading begins here: a little before, so that the sound that goes with the pictures is found.
     pub at: u64,
+    /// So many settings stand before it. Where they are more than before, they may be others.
+    pub settings: usize,
 }
 
 /// A part of a recording, from one point to another, always the same however often it is asked for.
@@ -21,6 +23,8 @@ pub struct Stretch {
     pub start: Micros,
     /// Where it ends: the next one begins there, or the recording ends.
     pub end: Micros,
+    /// See [`Point::settings`].
+    pub settings: usize,
 }
 
 /// See the module.
@@ -77,10 +81,13 @@ impl Recent {
 impl Index {
     /// Players can begin at this time, which stands at this place in the file.
     pub(super) fn add(&mut self, time: Micros, at: u64) {
-        let is_far = self.points.last().is_none_or(|last| time >= last.time + CLOSEST);
-        if is_far && self.points.len() < MOST_POINTS {
+        let settings = self.configs.len();
+        let is_of_use = self.points.last().is_none_or(|last| {
+            time >= last.time + CLOSEST || last.settings != settings && time > last.time
+        });
+        if is_of_use && self.points.len() < MOST_POINTS {
             let at = self.recent.before(at);
-            self.points.push(Point { time, at });
+            self.points.push(Point { time, at, settings });
         }
     }
 
@@ -108,21 +115,58 @@ impl Index {
         self.points.get(after.saturating_sub(1)).copied()
     }
 
-    /// The recording in parts that are at least `target` long, but for the last; of a recording that still grows, those that are complete.
+    /// The recording in parts that are at least `target` long, but for the last, and for those that end since the settings are others; of a recording
+    /// that still grows, those that are complete.
     pub fn stretches(&self, target: Micros) -> Vec<Stretch> {
         let mut stretches: Vec<Stretch> = Vec::new();
-        let Some(first) = self.points.first() else { return stretches };
-        let mut start = first.time;
-        for point in self.points.iter().filter(|point| point.time >= first.time + target) {
-            if point.time >= start + target {
-                stretches.push(Stretch { number: stretches.len(), start, end: point.time });
-                start = point.time;
+        let Some(mut open) = self.points.first() else { return stretches };
+        let stretch = |number, open: &Point, end| {
+            let Point { time: start, settings, .. } = *open;
+            Stretch { number, start, end, settings }
+        };
+        for point in &self.points {
+            if point.time >= open.time + target || point.settings != open.settings {
+                stretches.push(stretch(stretches.len(), open, point.time));
+                open = point;
             }
         }
         let end = self.last.max(self.main.unwrap_or_default() + self.step) + Micros(1);
-        if self.is_over && end > start {
-            stretches.push(Stretch { number: stretches.len(), start, end });
+        if self.is_over && end > open.time {
+            stretches.push(stretch(stretches.len(), open, end));
         }
         stretches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_are_the_same_however_far_the_recording_has_grown() {
+        let ms = Micros::from_millis;
+        let mut index = Index::default();
+        let mut before: Vec<Stretch> = Vec::new();
+        for n in 0..100 {
+            if n == 0 || n == 50 {
+                index.add_config(n as u64);
+            }
+            index.recent.note(ms(n * 400), n as u64 * 10);
+            // A keyframe every 400 ms: a point every 1200.
+            index.add(ms(n * 400), n as u64 * 10);
+            index.pass(ms(n * 400), true);
+            let now = index.stretches(ms(6000));
+            assert_eq!(now[..before.len()], before);
+            before = now;
+        }
+        index.is_over = true;
+        let all = index.stretches(ms(6000));
+        assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].number + 1 == pair[1].number));
+        let ends: Vec<_> = all.iter().map(|stretch| (stretch.end.millis(), stretch.settings)).collect();
+        assert_eq!(ends, [(6000, 1), (12_000, 1), (18_000, 1), (20_000, 1), (26_000, 2), (32_000, 2), (38_000, 2), (40_000, 2)]);
+        let point = index.before(ms(13_000)).unwrap();
+        assert_eq!(point.time, ms(12_000));
+        assert!((100..300).contains(&(300 - point.at)) || point.at <= 300 - 20, "a second before: {point:?}");
+        assert_eq!(index.before(ms(-5)), index.points.first().copied());
     }
 }

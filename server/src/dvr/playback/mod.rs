@@ -1,11 +1,12 @@
 //! Recordings that are played: what was recorded at a time, read back as the frames that it was made of, from files that are complete and from one
 //! that still grows.
 //!
-//! `tape` reads one file, `index` knows where in it players can begin, `reel` puts one file behind the other on one line of time. All of
-//! that waits for disks, so it runs on threads that may ([`Theatre::work`]), a few at a time. What is made of the frames, and who may have
+//! `tape` reads one file, `index` knows where in it players can begin, `reel` puts one file behind the other on one line of time, `cut`
+//! makes segments of fragmented MP4 of one. All of that waits for disks, so it runs on threads that may ([`Theatre::work`]), a few at a time. What is made of the frames, and who may have
 //! it, is the business of the protocols.
 
 mod asked;
+mod cut;
 mod index;
 mod reel;
 mod tape;
@@ -23,7 +24,8 @@ use tokio::sync::Semaphore;
 
 use super::catalogue::{Catalogue, Recording};
 
-pub use asked::{Asked, BadQuery};
+pub use asked::Asked;
+pub use cut::Cut;
 pub use index::{Index, Stretch};
 pub use reel::{Reel, Take};
 pub use tape::Tape;

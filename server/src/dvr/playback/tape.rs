@@ -259,7 +259,7 @@ impl Flv {
         let mut at = self.start;
         while self.zero.is_none() {
             let (tag, body) = Tag::find(file, at)?;
-            if tag.kind.is_some_and(|kind| glance(kind, &body) != Glance::Config) {
+            if tag.kind.is_some_and(|kind| !matches!(glance(kind, &body), Glance::Config | Glance::Script)) {
                 self.zero = Some(Micros::from_millis(tag.time.into()));
             }
             at += tag.whole();
@@ -276,6 +276,8 @@ impl Flv {
             let what = glance(kind, &body);
             if what == Glance::Config {
                 index.add_config(at);
+            }
+            if matches!(what, Glance::Config | Glance::Script) {
                 continue;
             }
             let Some(zero) = self.find_zero(file) else { break };

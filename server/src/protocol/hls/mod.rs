@@ -1,12 +1,13 @@
 //! HLS: live streams in segments that any web server could serve, and served by this one with a session for each player.
 //!
-//! The packager follows streams and fills the shelf; `serve` answers requests from it; `sessions` knows the players. How segments are
-//! cut and packed is told by `formats::hls`.
+//! The packager follows streams and fills the shelf; `serve` answers requests from it; `sessions` knows the players; `recorded` is what
+//! has been recorded. How segments are cut and packed is told by `formats::hls`.
 
 mod figures;
 mod fragmenter;
 mod keys;
 mod packager;
+mod recorded;
 mod reload;
 mod serve;
 mod sessions;
@@ -17,6 +18,7 @@ mod stream;
 use std::io;
 use std::sync::Arc;
 
+use crate::dvr::Theatre;
 use crate::gate::Gate;
 use crate::store::Store;
 
@@ -27,6 +29,7 @@ pub use serve::before_files;
 
 use fragmenter::Fragmenting;
 use packager::Packaging;
+use recorded::Archive;
 use sessions::Sessions;
 use shelf::Shelf;
 
@@ -45,6 +48,7 @@ pub struct Service {
     gate: Arc<Gate>,
     shelf: Arc<Shelf>,
     sessions: Arc<Sessions>,
+    archive: Archive,
 }
 
 impl Service {
@@ -70,8 +74,9 @@ impl Workshop {
         self.shelf.figures.clone()
     }
 
-    /// Serves what is made here to those whom the gate admits.
-    pub fn service(&self, gate: Arc<Gate>) -> Service {
-        Service { gate, shelf: self.shelf.clone(), sessions: Arc::default() }
+    /// Serves what is made here, and what was recorded, to those whom the gate admits.
+    pub fn service(&self, gate: Arc<Gate>, theatre: Theatre) -> Service {
+        let archive = Archive::new(theatre);
+        Service { gate, shelf: self.shelf.clone(), sessions: Arc::default(), archive }
     }
 }

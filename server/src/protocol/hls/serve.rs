@@ -25,10 +25,12 @@ use tower_http::services::ServeFile;
 use tracing::{Instrument, info, warn};
 
 use super::Service;
+use super::recorded::{Part, Tape};
 use super::reload::{Refusal, Reload, patience};
 use super::sessions::Player;
 use super::shelf::{self, Listed, Segment, Shelved, Type};
 use crate::config::Vhost;
+use crate::dvr::Asked;
 use crate::gate::{Ask, Refused};
 use crate::http::observed::Observed;
 use crate::http::{refusal, request};
@@ -62,6 +64,10 @@ struct Wanted {
 pub async fn before_files(State(service): State<Service>, request: Request, next: Next) -> Response {
     let Some((wanted, player)) = service.read(&request) else { return next.run(request).await };
     match wanted.file.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("m3u8") if wanted.is_recorded() => service.recorded_playlist(&wanted, player).await,
+        Some("m4s") if wanted.part().is_some() => {
+            service.recorded_segment(wanted, player, request.map(drop)).await
+        }
         Some("m3u8") => service.playlist(wanted, player, request, next).await,
         Some("ts") => service.segment(wanted, player, request, next).await,
         _ if service.shelf.knows(&wanted.place) || wanted.is_key() => {
@@ -75,6 +81,7 @@ pub async fn before_files(State(service): State<Service>, request: Request, next
 enum Source {
     Live(watch::Receiver<Arc<Listed>>),
     File(hls::Playlist),
+    Recorded(Tape),
 }
 
 impl Source {
@@ -83,6 +90,7 @@ impl Source {
         let mut live = match self {
             Self::Live(live) => live,
             Self::File(playlist) => return Ok(render(&playlist, queries)),
+            Self::Recorded(tape) => return Ok(render(&tape.playlist().await?, queries)),
         };
         let listed = match Reload::of(uri) {
             Ok(reload) => reload.wait(&mut live).await.map(|listed| (listed, reload.skip)),
@@ -104,6 +112,21 @@ impl Wanted {
         let keys = self.vhost.hls.as_ref().and_then(|hls| hls.keys.as_ref());
         let ending = keys.and_then(|keys| keys.file.rsplit_once('.')).map(|(_, ending)| ending);
         ending.is_some() && ending == self.file.rsplit_once('.').map(|(_, ending)| ending)
+    }
+
+    /// What was recorded is asked for, and may be.
+    fn is_recorded(&self) -> bool {
+        self.vhost.plays_recordings() && Asked::is_in(&self.uri)
+    }
+
+    /// The part of a recording that is asked for, if one is and may be.
+    fn part(&self) -> Option<Part> {
+        self.vhost.plays_recordings().then(|| Part::of(&self.uri)).flatten()
+    }
+
+    fn key(&self) -> StreamKey {
+        let (app, stream) = (self.app.clone(), self.stream.clone());
+        StreamKey { vhost: self.vhost.name.clone(), app, stream }
     }
 
     /// It is of this stream, whatever its address looks like.
@@ -175,6 +198,65 @@ impl Service {
         }
     }
 
+    async fn recorded_playlist(&self, wanted: &Wanted, player: Option<Arc<Player>>) -> Response {
+        let asked = match Asked::of(&wanted.uri) {
+            Ok(Some(asked)) => asked,
+            Ok(None) => return refuse(StatusCode::BAD_REQUEST, &"nothing is asked for"),
+            Err(e) => return refuse(StatusCode::BAD_REQUEST, &e),
+        };
+        // Without sessions, whoever may play may have the playlist.
+        if !wanted.vhost.hls_sessions.ctx
+            && let Err(refusal) = self.admit_once(wanted).await
+        {
+            return refusal;
+        }
+        let key = wanted.key();
+        let is_live = self.gate.publisher_of(&key).is_some();
+        let tape = Tape { archive: self.archive.clone(), key, asked, is_live };
+        self.session(wanted, player, Source::Recorded(tape)).await
+    }
+
+    async fn recorded_segment(
+        &self,
+        mut wanted: Wanted,
+        player: Option<Arc<Player>>,
+        request: axum::http::Request<()>,
+    ) -> Response {
+        let Some(part) = wanted.part() else { return refuse(StatusCode::NOT_FOUND, &"no such segment") };
+        if let Some(stream) = wanted.file.strip_suffix(".m4s") {
+            wanted.stream = stream.to_owned();
+        }
+        // The playlist that it is in, which its player was admitted to.
+        wanted.file = format!("{}.m3u8", wanted.stream);
+        wanted.place = shelf::place(&wanted.vhost.name, &format!("{}/{}", wanted.app, wanted.file));
+        let key = wanted.key();
+        let player = match player.filter(|player| player.is_for(&key)) {
+            // Who plays a recording does not ask for its playlist again.
+            Some(player) if player.ask() => Some(player),
+            Some(player) => return ended(&player),
+            None if !wanted.vhost.hls_sessions.ctx => match self.admit_once(&wanted).await {
+                Ok(()) => None,
+                Err(refusal) => return refusal,
+            },
+            // One that was silent for long, such as somebody who has stopped the picture, comes again under its name.
+            None => match self.admit(&wanted, ctx(&wanted.uri)).await {
+                Ok(player) => Some(player),
+                Err(refusal) => return refusal,
+            },
+        };
+        self.archive.send(key, part, &request, player).await
+    }
+
+    /// Whether the gate would admit a player, who is none.
+    async fn admit_once(&self, wanted: &Wanted) -> Result<(), Response> {
+        let session = Session::named(Cid::random(), wanted.peer);
+        let admitted = self.gate.play(self.ask(&session, wanted)).await.map(drop);
+        admitted.map_err(|refused| {
+            warn!("client refused: {refused}, peer={}", session.peer);
+            refusal::respond(&refused)
+        })
+    }
+
     /// The playlist for a player that is known, or the way to become known.
     async fn session(&self, wanted: &Wanted, known: Option<Arc<Player>>, source: Source) -> Response {
         if !wanted.vhost.hls_sessions.ctx {
@@ -201,16 +283,12 @@ impl Service {
             true => &name,
             false => told_vhost(&wanted.uri).unwrap_or_default(),
         };
-        let ended = || {
-            let reason = format!("HLS stream {} is EOF", player.session.cid);
-            refuse(StatusCode::NOT_FOUND, &reason)
-        };
         if !player.ask() {
-            return ended();
+            return ended(&player);
         }
         match source.render(&wanted.uri, Queries { media, keys: &name }).await {
             // It may have waited.
-            Ok(_) if !player.ask() => ended(),
+            Ok(_) if !player.ask() => ended(&player),
             Ok(text) => counted(answer(text), &player),
             Err(refusal) => refusal,
         }
@@ -364,7 +442,11 @@ fn answer(text: String) -> Response {
     ([(header::CONTENT_TYPE, PLAYLIST), (header::CACHE_CONTROL, LIVE)], text).into_response()
 }
 
-fn refuse(status: StatusCode, reason: &dyn Display) -> Response {
+fn ended(player: &Player) -> Response {
+    refuse(StatusCode::NOT_FOUND, &format!("HLS stream {} is EOF", player.session.cid))
+}
+
+pub(super) fn refuse(status: StatusCode, reason: &dyn Display) -> Response {
     (status, format!("{reason}\n")).into_response()
 }
 
@@ -466,7 +548,7 @@ impl HttpBody for Pieces {
 }
 
 /// The response, whose body counts as sent to this player.
-fn counted(response: Response, player: &Arc<Player>) -> Response {
+pub(super) fn counted(response: Response, player: &Arc<Player>) -> Response {
     let session = player.session.clone();
     let count = move |length| session.counters.add_sent(length as u64);
     response.map(|body| Body::new(Observed::new(body, count)))

@@ -3,19 +3,16 @@
 
 mod show;
 
-use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use hyper::body::Frame;
 use jiff::Timestamp;
 use media::Micros;
 use percent_encoding::percent_decode_str;
@@ -25,6 +22,7 @@ use tracing::{Instrument, info, warn};
 
 use crate::dvr::{Asked, Reel, Theatre};
 use crate::gate::{Ask, Gate, Playing};
+use crate::http::feed::feed;
 use crate::http::observed::Observed;
 use crate::http::{refusal, request};
 use crate::log;
@@ -48,9 +46,6 @@ enum Pace {
     /// So long after it took place.
     Behind(Micros),
 }
-
-/// Pieces that wait for a player.
-const PIECES: usize = 2;
 
 /// A player of a delayed stream gets something so often.
 const BEAT: Duration = Duration::from_millis(200);
@@ -125,7 +120,7 @@ impl Service {
         };
         let now = Micros(Timestamp::now().as_microsecond());
         let (from, to) = match asked {
-            Asked::Range { from, to } => (from, Some(to.unwrap_or(now).min(now))),
+            Asked::Range { from, to } => (from, Some(to.unwrap_or(now))),
             Asked::Delay(delay) => (now - delay, None),
         };
         let (theatre, key) = (self.theatre.clone(), playing.broadcast.key().clone());
@@ -140,7 +135,7 @@ impl Service {
             Asked::Delay(delay) => Pace::Behind(Micros(delay.0.min((now - reel.start()).0).max(0))),
         };
         span.in_scope(|| info!("start play stream={}, type=flv-play, recorded", playing.broadcast.key()));
-        let (pieces, feed) = mpsc::channel(PIECES);
+        let (pieces, body) = feed();
         let counted = session.clone();
         let player = Player { theatre: self.theatre.clone(), playing, pace, pieces };
         let play = async move {
@@ -153,7 +148,7 @@ impl Service {
         };
         tokio::spawn(play.instrument(span));
         let count = move |length| counted.counters.add_sent(length as u64);
-        flv(Body::new(Observed::new(Body::new(Feed(feed)), count)))
+        flv(Body::new(Observed::new(body, count)))
     }
 }
 
@@ -162,7 +157,7 @@ struct Player {
     theatre: Theatre,
     playing: Playing,
     pace: Pace,
-    pieces: mpsc::Sender<Bytes>,
+    pieces: mpsc::Sender<io::Result<Bytes>>,
 }
 
 impl Player {
@@ -184,7 +179,7 @@ impl Player {
             show = now;
             if !bytes.is_empty() {
                 dry = None;
-                if self.pieces.send(bytes.into()).await.is_err() {
+                if self.pieces.send(Ok(bytes.into())).await.is_err() {
                     return "the peer left";
                 }
                 self.playing.first_byte().into_iter().for_each(Moment::come);
@@ -205,21 +200,6 @@ impl Player {
                 () = self.pieces.closed() => return "the peer left",
             }
         }
-    }
-}
-
-/// A body that is made while it is taken.
-struct Feed(mpsc::Receiver<Bytes>);
-
-impl HttpBody for Feed {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
     }
 }
 
