@@ -81,11 +81,8 @@ fn address(recording: &Recording, ending: &str, is_complete: bool) -> String {
     let StreamKey { vhost, app, stream } = &recording.key;
     let path = format!("/{app}/{stream}");
     let seconds = |time: Micros| format!("{:.6}", time.secs_f64());
-    let mut address = format!(
-        "{}.{ending}?from={}",
-        utf8_percent_encode(&path, PLAIN),
-        seconds(recording.begin)
-    );
+    let mut address =
+        format!("{}.{ending}?from={}", utf8_percent_encode(&path, PLAIN), seconds(recording.begin));
     if is_complete {
         // The last frame is in it.
         address += &format!("&to={}", seconds(recording.end() + Micros::from_millis(1)));

@@ -40,4 +40,3 @@ pub(super) fn read_all<const N: usize>(file: &File, at: u64) -> io::Result<[u8; 
     let mut bytes = [0; N];
     file.read_exact_at(&mut bytes, at).map(|()| bytes)
 }
-

@@ -18,7 +18,9 @@ const LAST: f64 = 253_402_300_799.0;
 pub fn moment(text: &str) -> Result<Micros, NoMoment> {
     if let Ok(seconds) = text.parse::<f64>() {
         let is_one = (0.0..=LAST).contains(&seconds);
-        return is_one.then(|| Micros((seconds * 1e6).round() as i64)).ok_or_else(|| NoMoment(text.to_owned()));
+        return is_one
+            .then(|| Micros((seconds * 1e6).round() as i64))
+            .ok_or_else(|| NoMoment(text.to_owned()));
     }
     // The plus of a zone is a blank in a query, unless it is escaped.
     let written = match text.rsplit_once(' ') {
@@ -50,7 +52,8 @@ mod tests {
         ] {
             assert_eq!(moment(written), Ok(Micros(micros)), "{written}");
         }
-        for no in ["", "now", "-1", "NaN", "inf", "1e99", "2023-11-14", "2023-11-14T22:13:20", "12:00", "1 2"] {
+        for no in ["", "now", "-1", "NaN", "inf", "1e99", "2023-11-14", "2023-11-14T22:13:20", "12:00", "1 2"]
+        {
             assert_eq!(moment(no), Err(NoMoment(no.into())));
         }
         assert_eq!(text(Micros(1_700_000_000_250_000)), "2023-11-14T22:13:20.250Z");

@@ -170,7 +170,8 @@ fn complete_mp4(mut draft: Draft) -> io::Result<Found> {
 
 /// The length that the index at this position tells, which is written by us: in milliseconds, in its first box.
 fn told_length(file: &File, at: u64) -> Option<Micros> {
-    let moov = read_all::<36>(file, at).ok().filter(|moov| moov[4..8] == *b"moov" && moov[12..16] == *b"mvhd")?;
+    let moov =
+        read_all::<36>(file, at).ok().filter(|moov| moov[4..8] == *b"moov" && moov[12..16] == *b"mvhd")?;
     let version = moov[16];
     let duration = u32::from_be_bytes([moov[32], moov[33], moov[34], moov[35]]);
     (version == 0).then(|| Micros::from_millis(duration.into()))

@@ -160,13 +160,13 @@ fn pictures(kind: &[u8; 4], entry: &[u8]) -> Result<(Codec, Bytes), Error> {
 fn sound(kind: &[u8; 4], entry: &[u8]) -> Result<(Codec, Bytes), Error> {
     let boxes = entry.get(AUDIO_ENTRY..).unwrap_or_default();
     if kind == b"Opus" {
-        let head = find(boxes, b"dOps").and_then(|body| opus_head(body).ok()).ok_or(Error::Damaged("dOps"))?;
+        let head =
+            find(boxes, b"dOps").and_then(|body| opus_head(body).ok()).ok_or(Error::Damaged("dOps"))?;
         let config = opus::Config::parse(&head).map_err(|_| Error::Damaged("dOps"))?;
         return Ok((Codec::Opus(config), head));
     }
-    let (object, config) = find(boxes, b"esds")
-        .and_then(|esds| read_esds(esds).ok().flatten())
-        .ok_or(Error::Damaged("esds"))?;
+    let (object, config) =
+        find(boxes, b"esds").and_then(|esds| read_esds(esds).ok().flatten()).ok_or(Error::Damaged("esds"))?;
     if object == 0x40 {
         let parsed = aac::Config::parse(&config).map_err(|_| Error::Damaged("esds"))?;
         return Ok((Codec::Aac(parsed), config));
@@ -247,7 +247,8 @@ mod tests {
 
     #[test]
     fn the_head_tells_what_the_tracks_were() {
-        let aac = || track(TrackId::AUDIO, Codec::Aac(aac::Config::parse(&[0x11, 0x90]).unwrap()), &[0x11, 0x90]);
+        let aac =
+            || track(TrackId::AUDIO, Codec::Aac(aac::Config::parse(&[0x11, 0x90]).unwrap()), &[0x11, 0x90]);
         let opus = track(TrackId::AUDIO, Codec::Opus(opus::Config::parse(OPUS).unwrap()), OPUS);
         let mp3 = mp3::Config { sample_rate: 44_100, channels: 2, bitrate: None };
         let av1 = &[0x81, 0x04, 0x0c, 0];
@@ -284,7 +285,13 @@ mod tests {
             let data = Bytes::from(vec![n as u8; 10 + n as usize]);
             sent.push(Frame { track: TrackId::VIDEO, dts, pts, key: n % 25 == 0, data });
             let dts = Micros(5_000_000 + n * 1_024_000_000 / 48_000);
-            sent.push(Frame { track: TrackId::AUDIO, dts, pts: dts, key: true, data: Bytes::from(vec![n as u8; 7]) });
+            sent.push(Frame {
+                track: TrackId::AUDIO,
+                dts,
+                pts: dts,
+                key: true,
+                data: Bytes::from(vec![n as u8; 7]),
+            });
         }
         sent.sort_by_key(|frame| frame.dts);
         let mut file = recorder.head().to_vec();

@@ -179,7 +179,8 @@ fn recordings() -> Value {
     let asked = [&named[..], &times, &[count("start", 0), count("count", 10)]].concat();
     let list = shapes::success("dvrs", json!({ "type": "array", "items": shapes::recording() }));
     let mut recordings = strict(operation("Recordings by time", &asked, list));
-    recordings["responses"]["400"] = text("A time that is none, a range that ends before it begins, or a URL with `..`");
+    recordings["responses"]["400"] =
+        text("A time that is none, a range that ends before it begins, or a URL with `..`");
     recordings
 }
 

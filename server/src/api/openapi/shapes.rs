@@ -272,7 +272,8 @@ pub(super) fn recording() -> Value {
     let figures = all("begin_ms duration_ms bytes", int);
     let formats = json!({ "enum": ["flv", "mp4"] });
     let play = object([("flv", text()), ("hls", text())]);
-    let rest = object([("format", formats), ("begin", text()), ("recording", switch()), ("play", or_null(play))]);
+    let rest =
+        object([("format", formats), ("begin", text()), ("recording", switch()), ("play", or_null(play))]);
     joined(joined(names, figures), rest)
 }
 

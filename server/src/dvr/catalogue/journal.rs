@@ -226,8 +226,14 @@ mod tests {
     use super::*;
 
     fn began(id: &str, at: i64, file: &str) -> Line {
-        let began =
-            Began { vhost: "v".into(), app: "a".into(), stream: "s".into(), file: file.into(), mp4: true, at };
+        let began = Began {
+            vhost: "v".into(),
+            app: "a".into(),
+            stream: "s".into(),
+            file: file.into(),
+            mp4: true,
+            at,
+        };
         Line { id: id.into(), began: Some(began), ..Line::default() }
     }
 

@@ -40,9 +40,8 @@ fn recordings_are_found_by_stream_and_time() {
     }
     complete(&catalogue, &begin(&catalogue, &folder, "b", 150), 60);
     let secs = |from: i64, to: i64| (Some(Micros::from_secs(from)), Some(Micros::from_secs(to)));
-    let list = |stream, (from, to)| {
-        begins(&catalogue.list(&Wanted { stream, from, to, ..Wanted::default() }))
-    };
+    let list =
+        |stream, (from, to)| begins(&catalogue.list(&Wanted { stream, from, to, ..Wanted::default() }));
     assert_eq!(list("", (None, None)), [100, 150, 200, 300]);
     assert_eq!(list("a", (None, None)), [100, 200, 300]);
     assert_eq!(list("a", secs(160, 300)), [200]);

@@ -40,6 +40,9 @@ struct Lane {
 const LENGTH: Micros = Micros::from_secs(1);
 const LARGE: usize = 1 << 20;
 
+/// Sound of the first stretch may begin a little before its first picture.
+const LEAD: Micros = Micros::from_millis(100);
+
 /// Frames of sound before the first picture.
 const MOST_BEFORE: usize = 512;
 
@@ -51,13 +54,17 @@ impl Cut {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn open(theatre: &Theatre, recording: &Arc<Recording>, stretch: &Stretch) -> io::Result<Option<Self>> {
+    pub fn open(
+        theatre: &Theatre,
+        recording: &Arc<Recording>,
+        stretch: &Stretch,
+    ) -> io::Result<Option<Self>> {
         let mut tape = Tape::open(recording)?;
         theatre.index(recording, |index| seek(&mut tape, index, stretch))?;
         let mut cut = Self {
             tape,
             begin: recording.begin,
-            start: stretch.start,
+            start: stretch.start - if stretch.number == 0 { LEAD } else { Micros::ZERO },
             end: stretch.end,
             lanes: Vec::new(),
             sequence: 0,
@@ -179,15 +186,19 @@ impl Lane {
         let start = frames.first()?.1;
         let nexts = frames.iter().skip(1).map(|(_, at)| *at).chain([end]);
         let scale = i128::from(self.about.timescale);
-        let samples: Vec<Sample> = frames.iter().zip(nexts).map(|((frame, at), next)| {
-            let offset = (i128::from((frame.pts - frame.dts).0) * scale + 500_000).div_euclid(1_000_000);
-            Sample {
-                duration: u32::try_from(next - at).unwrap_or(u32::MAX),
-                size: u32::try_from(frame.data.len()).unwrap_or(u32::MAX),
-                offset: i32::try_from(offset).unwrap_or_default(),
-                sync: frame.key || self.id.kind == Kind::Audio,
-            }
-        }).collect();
+        let samples: Vec<Sample> = frames
+            .iter()
+            .zip(nexts)
+            .map(|((frame, at), next)| {
+                let offset = (i128::from((frame.pts - frame.dts).0) * scale + 500_000).div_euclid(1_000_000);
+                Sample {
+                    duration: u32::try_from(next - at).unwrap_or(u32::MAX),
+                    size: u32::try_from(frame.data.len()).unwrap_or(u32::MAX),
+                    offset: i32::try_from(offset).unwrap_or_default(),
+                    sync: frame.key || self.id.kind == Kind::Audio,
+                }
+            })
+            .collect();
         self.rhythm = samples.last().map_or(0, |sample| sample.duration.into());
         *sequence = sequence.wrapping_add(1);
         let data = frames.iter().map(|(frame, _)| &frame.data[..]);

@@ -82,9 +82,10 @@ impl Index {
     /// Players can begin at this time, which stands at this place in the file.
     pub(super) fn add(&mut self, time: Micros, at: u64) {
         let settings = self.configs.len();
-        let is_of_use = self.points.last().is_none_or(|last| {
-            time >= last.time + CLOSEST || last.settings != settings && time > last.time
-        });
+        let is_of_use = self
+            .points
+            .last()
+            .is_none_or(|last| time >= last.time + CLOSEST || last.settings != settings && time > last.time);
         if is_of_use && self.points.len() < MOST_POINTS {
             let at = self.recent.before(at);
             self.points.push(Point { time, at, settings });
@@ -113,6 +114,11 @@ impl Index {
     pub fn before(&self, time: Micros) -> Option<Point> {
         let after = self.points.partition_point(|point| point.time <= time);
         self.points.get(after.saturating_sub(1)).copied()
+    }
+
+    /// There is none before it.
+    pub(super) fn is_first(&self, point: Point) -> bool {
+        self.points.first() == Some(&point)
     }
 
     /// The recording in parts that are at least `target` long, but for the last, and for those that end since the settings are others; of a recording
@@ -161,9 +167,23 @@ mod tests {
         }
         index.is_over = true;
         let all = index.stretches(ms(6000));
-        assert!(all.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].number + 1 == pair[1].number));
+        assert!(
+            all.windows(2).all(|pair| pair[0].end == pair[1].start && pair[0].number + 1 == pair[1].number)
+        );
         let ends: Vec<_> = all.iter().map(|stretch| (stretch.end.millis(), stretch.settings)).collect();
-        assert_eq!(ends, [(6000, 1), (12_000, 1), (18_000, 1), (20_000, 1), (26_000, 2), (32_000, 2), (38_000, 2), (40_000, 2)]);
+        assert_eq!(
+            ends,
+            [
+                (6000, 1),
+                (12_000, 1),
+                (18_000, 1),
+                (20_000, 1),
+                (26_000, 2),
+                (32_000, 2),
+                (38_000, 2),
+                (40_000, 2)
+            ]
+        );
         let point = index.before(ms(13_000)).unwrap();
         assert_eq!(point.time, ms(12_000));
         assert!((100..300).contains(&(300 - point.at)) || point.at <= 300 - 20, "a second before: {point:?}");

@@ -18,8 +18,10 @@ pub struct Reel {
     to: Option<Micros>,
     recording: Arc<Recording>,
     tape: Tape,
-    /// What is before this is passed over, on the line of the file.
+    /// Where it begins, on the line of the file.
     start: Micros,
+    /// What is before this is passed over.
+    skip: Micros,
     /// A frame whose time has not come.
     next: Option<Frame>,
     /// Nothing is behind this file.
@@ -49,22 +51,27 @@ impl Reel {
         let all = theatre.catalogue().of(&key, from, to);
         all.into_iter().find_map(|recording| {
             let opened = Self::begin(&theatre, &recording, from);
-            let (tape, start) = or_tell(&theatre, &recording, opened)??;
+            let (tape, start, is_first) = or_tell(&theatre, &recording, opened)??;
             let (theatre, key) = (theatre.clone(), key.clone());
-            // One that ended in its last second, before `from`, has nothing but what comes before.
-            Some(Self { theatre, key, to, recording, tape, start, next: None, is_dry: false })
+            // All of a file that is played from its first picture: sound may begin before it.
+            let skip = if is_first { Micros(i64::MIN) } else { start };
+            Some(Self { theatre, key, to, recording, tape, start, skip, next: None, is_dry: false })
         })
     }
 
-    /// The place in a recording where a player who wants this moment can begin; none if nothing is in it yet.
-    fn begin(theatre: &Theatre, recording: &Recording, from: Micros) -> io::Result<Option<(Tape, Micros)>> {
+    /// The place in a recording where a player who wants this moment can begin, and whether it is the first; none if nothing is in it yet.
+    fn begin(
+        theatre: &Theatre,
+        recording: &Recording,
+        from: Micros,
+    ) -> io::Result<Option<(Tape, Micros, bool)>> {
         let mut tape = Tape::open(recording)?;
         let begun = theatre.index(recording, |index| {
             let point = index.before(from - recording.begin)?;
             tape.seek(index, point);
-            Some(point.time)
+            Some((point.time, index.is_first(point)))
         })?;
-        Ok(begun.map(|start| (tape, start)))
+        Ok(begun.map(|(start, is_first)| (tape, start, is_first)))
     }
 
     /// When the place is where it begins.
@@ -93,7 +100,7 @@ impl Reel {
             match self.tape.next(is_whole) {
                 Ok(Some(Item::Tracks(tracks))) => return Take::Tracks(tracks),
                 Ok(Some(Item::Frame(frame))) => {
-                    if frame.dts >= self.start && frame.track.kind != Kind::Data {
+                    if frame.dts >= self.skip && frame.track.kind != Kind::Data {
                         let begin = self.recording.begin;
                         self.next = Some(Frame { dts: begin + frame.dts, pts: begin + frame.pts, ..frame });
                     }
@@ -120,8 +127,7 @@ impl Reel {
         match next {
             Some((recording, tape)) => {
                 (self.recording, self.tape, self.is_dry) = (recording, tape, false);
-                // All of it: sound may begin before the first picture.
-                self.start = Micros(i64::MIN);
+                self.skip = Micros(i64::MIN);
                 self.take_first()
             }
             None => Take::Dry,

@@ -102,6 +102,11 @@ impl Place {
         self.recording.begin + self.stretch.end
     }
 
+    /// Where its init segment is.
+    fn map(&self, name: &str) -> Arc<str> {
+        format!("{name}.m4s?rec={}&init={}", self.recording.id, self.stretch.settings).into()
+    }
+
     /// As it stands in a playlist, behind another one.
     fn entry(&self, name: &str, seq: u64, before: Option<&Self>) -> Entry {
         let Self { recording, stretch, init } = self;
@@ -116,7 +121,7 @@ impl Place {
             uri: format!("{name}.m4s?rec={id}&n={}", stretch.number),
             duration: stretch.end - stretch.start,
             discontinuity: before.is_some_and(|before| !follows(before)),
-            map: Some(format!("{name}.m4s?rec={id}&init={}", stretch.settings).into()),
+            map: Some(self.map(name)),
             independent: true,
             date: Some(self.begin().millis()),
             ..Entry::default()
@@ -172,9 +177,14 @@ impl Archive {
             return Err(refuse(StatusCode::BAD_REQUEST, &format!("a playlist has at most {MOST} segments")));
         }
         let mut window = Window::new(Micros(i64::MAX), TARGET);
+        let mut first: Option<&Place> = None;
         for (seq, place) in places.iter().enumerate() {
             let before = seq.checked_sub(1).and_then(|before| places.get(before));
-            window.push(place.entry(&key.stream, seq as u64, before));
+            // Those that begin in the same way share the one of the first of them.
+            let same = first.filter(|first| first.init == place.init).unwrap_or(place);
+            first = Some(same);
+            let map = Some(same.map(&key.stream));
+            window.push(Entry { map, ..place.entry(&key.stream, seq as u64, before) });
         }
         window.end();
         window.playlist().ok_or_else(nothing)
@@ -218,7 +228,13 @@ impl Archive {
     }
 
     /// A segment, or what is before segments.
-    pub(super) async fn send(&self, key: StreamKey, part: Part, request: &Request<()>, player: Option<Arc<Player>>) -> Response {
+    pub(super) async fn send(
+        &self,
+        key: StreamKey,
+        part: Part,
+        request: &Request<()>,
+        player: Option<Arc<Player>>,
+    ) -> Response {
         let archive = self.clone();
         let is_init = part.is_init;
         let opened = self.theatre.work(move || archive.open(&key, &part)).await;
