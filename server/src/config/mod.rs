@@ -35,7 +35,7 @@ pub use auth::{Area, Auth, Credentials};
 pub use dvr::{Dvr, DvrPlan};
 pub use environment::Environment;
 pub use forward::{Destination, Forward};
-pub use hls::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
+pub use hls::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, HlsStorage, HlsVariants};
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};
 pub use report::{Error, Place, Problem};

@@ -1,4 +1,4 @@
-// Plays low-latency HLS with hls.js in headless Chromium. The picture is a clock: bars that tell the milliseconds. Of each picture that is shown, the time
+// Plays low-latency HLS with hls.js in headless Chromium. The picture is a clock (bars.js). Of each picture that is shown, the time
 // in it is compared with the time at which it is shown. Prints one line of JSON, in milliseconds.
 //
 //   node live.mjs <URL> [seconds]
@@ -13,6 +13,7 @@ const PAGE = `<!doctype html>
 <meta charset="utf-8">
 <title>Live</title>
 <video id="video" width="640" muted></video>
+<script src="/bars.js"></script>
 <script src="/hls.js"></script>`;
 
 async function script(url) {
@@ -21,23 +22,10 @@ async function script(url) {
 
 // Runs in the page.
 async function measure({ url, seconds }) {
-  const [BITS, CHECK, START] = [16, 4, 20_000];
+  const START = 20_000;
   const video = document.getElementById('video');
   const found = { errors: [], stumbles: [], unreadable: 0 };
   const shown = [];
-  const sum = (time) => [0, 4, 8, 12].reduce((all, shift) => (all + (time >> shift)) & 15, 5);
-  const small = new OffscreenCanvas(BITS + CHECK, 1).getContext('2d', { willReadFrequently: true });
-
-  function read() {
-    small.imageSmoothingEnabled = false;
-    small.drawImage(video, 0, video.videoHeight / 2, video.videoWidth, 1, 0, 0, BITS + CHECK, 1);
-    const { data } = small.getImageData(0, 0, BITS + CHECK, 1);
-    let bars = 0;
-    for (let bit = 0; bit < BITS + CHECK; bit++) bars |= (data[bit * 4] > 127) << bit;
-    const time = bars >> CHECK;
-    return (bars & 15) === sum(time) ? time : undefined;
-  }
-
   // For each stall, of which a busy machine may have one at the start, it would stay a second farther behind.
   const player = new Hls({ lowLatencyMode: true, liveSyncOnStallIncrease: 0, maxLiveSyncPlaybackRate: 1.5 });
   player.on(Hls.Events.ERROR, (_, { type, details, fatal, error }) => {
@@ -53,7 +41,7 @@ async function measure({ url, seconds }) {
   });
   await new Promise((done) => {
     const look = (now) => {
-      const time = read();
+      const time = readBars(video);
       if (until - now <= seconds * 1000) {
         if (time === undefined) found.unreadable += 1;
         else shown.push((Date.now() - time) & 0xffff);

@@ -15,7 +15,7 @@ use crate::harness::{SOON, Server, Setup, directory, free_port, ready, until};
 use crate::http;
 use crate::media::{Camera, GOP, Player, STEP};
 use crate::tape::{LENGTH, Tape};
-use crate::tools::{self, Line, ffmpeg, of, usual_clip};
+use crate::tools::{self, Line, PICTURES, SOUND, clip, ffmpeg, ffmpeg_new, of, usual_clip};
 use crate::viewer::{Viewer, keep};
 
 fn server(options: &str) -> Server {
@@ -99,11 +99,11 @@ fn recordings_are_listed_and_play_by_time() {
         };
         let [one, two] = [0, 1].map(|n| list[n]["id"].clone());
         let begin = second + 500;
-        assert_eq!(ids(&format!("app=live&stream=a&from={}", secs(begin))), [two.clone()]);
+        assert_eq!(ids(&format!("app=live&stream=a&from={}", secs(begin))), vec![two.clone()]);
         assert_eq!(ids(&format!("stream=a&to={}", secs(begin))), [one, two.clone()]);
         let zoned = list[1]["begin"].as_str().unwrap();
         assert_eq!(ids(&format!("stream=a&from={zoned}")).last(), Some(&two));
-        assert!(ids("stream=a&start=1&count=10") == [two.clone()] && ids("stream=a&start=2").is_empty());
+        assert!(ids("stream=a&start=1&count=10") == vec![two.clone()] && ids("stream=a&start=2").is_empty());
         assert!(ids("stream=c").is_empty() && ids("vhost=x").is_empty() && ids("").len() == 4);
         assert!(ids("stream=a&from=1&to=2").is_empty());
         for bad in ["from=yesterday", "from=2&to=1", "to=-5"] {
@@ -271,11 +271,30 @@ fn the_next_start_knows_what_was_recorded() {
 
 #[test]
 fn who_is_not_admitted_sees_nothing_that_was_recorded() {
-    let vhost = "security { enabled on; allow publish all; deny play all; }
-        dvr { enabled on; playback on; dvr_path ./rec/[stream].mp4; }";
-    let shut = Server::with(Setup { vhost, ..Setup::default() });
-    let one = record(&shut, "a", 1).remove(0);
-    assert_eq!(http::get(shut.http, one["play"]["flv"].as_str().unwrap()).unwrap().status, 403);
+    for ctx in ["", "hls { hls_ctx off; }"] {
+        let vhost = format!(
+            "security {{ enabled on; allow publish all; deny play all; }} {ctx}
+            dvr {{ enabled on; playback on; dvr_path ./rec/[stream].mp4; }}"
+        );
+        let shut = Server::with(Setup { vhost: &vhost, ..Setup::default() });
+        let one = record(&shut, "a", 1).remove(0);
+        let id = one["id"].as_str().unwrap();
+        for path in [
+            one["play"]["flv"].as_str().unwrap(),
+            one["play"]["hls"].as_str().unwrap(),
+            &format!("/live/a.m4s?rec={id}&n=0"),
+            &format!("/live/a.m4s?rec={id}&init=1&hls_ctx=abcd1234"),
+            "/live/a.m3u8?delay=1&hls_ctx=abcd1234",
+        ] {
+            assert_eq!(http::get(shut.http, path).unwrap().status, 403, "{path}");
+        }
+        // Without sessions, who may play needs no name.
+        let open = Server::with_vhost(&vhost.replace("deny play", "allow play"));
+        let one = record(&open, "a", 1).remove(0);
+        let viewer = Viewer::at(&open, one["play"]["hls"].as_str().unwrap());
+        assert_eq!(viewer.address.contains("hls_ctx"), ctx.is_empty());
+        assert_eq!(of(&film(&open, &viewer, ctx), 0).len(), 100);
+    }
     // Without `playback`, a query like this means nothing: it is the live stream.
     let off = Server::with_vhost("dvr { enabled on; dvr_path ./rec/[stream].mp4; }");
     let one = record(&off, "a", 1).remove(0);
@@ -372,4 +391,75 @@ fn a_browser_plays_what_was_recorded() {
     let address = format!("/live/page.m3u8?from={}&to={}", secs(first), secs(second + 5000));
     let seen = Page::open(&format!("http://{}{address}", server.http), 5, "browser-recorded.png").seen();
     has_pictures(&seen);
+}
+
+/// Other codecs, over two publishers with a pause between them.
+#[test]
+fn gaps_are_closed_and_every_codec_comes_back() {
+    let video = "-c:v libx265 -preset ultrafast -x265-params log-level=none -g 25";
+    for (ending, codecs) in [
+        ("mp4", format!("{video} -c:a libopus")),
+        ("flv", format!("{video} -c:a aac")),
+        ("flv", "-c:v libx264 -preset veryfast -g 25 -bf 2 -c:a libmp3lame -ar 44100".to_owned()),
+    ] {
+        let clip = clip(ffmpeg_new(), &format!("{PICTURES} {SOUND} {codecs}"));
+        let server = server(&format!("dvr_path ./rec/[stream].[timestamp].{ending};"));
+        let list = |count: usize| {
+            until("it is recorded", SOON, || {
+                let list = dvrs(&server, "stream=a");
+                (list.len() == count && list.iter().all(|one| one["recording"] == false)).then_some(list)
+            })
+        };
+        for turn in 1..=2 {
+            let mut publisher = tools::publish(ffmpeg_new(), &clip, &server.rtmp_url("a"));
+            publisher.succeed(tools::LIMIT);
+            let first = number(&list(turn)[0]["begin_ms"]);
+            // The files would overlap, since the clip is published at once.
+            let now = || {
+                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64
+            };
+            until("a pause", SOON, || (now() > first + 5000).then_some(()));
+        }
+        let all = list(2);
+        let [begin, end] = [0, 1].map(|n| number(&all[n]["begin_ms"]) + n as i64 * 6000);
+        let query = format!("from={}&to={}", secs(begin), secs(end));
+        let url = format!("http://{}/live/a.flv?{query}", server.http);
+        let frames = tools::decoded(ffmpeg_new(), &url);
+        assert_eq!(of(&frames, 0).len(), 200, "{codecs}: FLV");
+        assert!(of(&frames, 1).len() >= 300, "{codecs}: {} frames of sound", of(&frames, 1).len());
+        let packets = tools::packets(ffmpeg_new(), &url);
+        let longest = of(&packets, 0).windows(2).map(|pair| pair[1].dts - pair[0].dts).max();
+        assert!(longest <= Some(1200), "{codecs}: {longest:?} ms");
+
+        let viewer = Viewer::at(&server, &format!("/live/a.m3u8?{query}"));
+        let breaks: Vec<bool> = viewer.playlist.entries.iter().map(|entry| entry.discontinuity).collect();
+        assert_eq!(breaks, [false, true], "{codecs}");
+        let mut sounds = 0;
+        for (_, (entry, segment)) in &viewer.segments {
+            let file =
+                keep(&server, "one.mp4", &[&viewer.maps[entry.map.as_ref().unwrap()][..], segment].concat());
+            let frames = tools::decoded(ffmpeg_new(), file.to_str().unwrap());
+            assert_eq!(of(&frames, 0).len(), 100, "{codecs}: HLS");
+            sounds += of(&frames, 1).len();
+        }
+        assert!(sounds >= 300, "{codecs}: {sounds} frames of sound");
+    }
+}
+
+#[test]
+fn a_player_of_recordings_can_be_sent_away() {
+    let server = server("dvr_path ./rec/[stream].flv;");
+    let mut camera = Camera::new(Client::publish(&server, "a"));
+    camera.run_to(100);
+    until("something is written", SOON, || {
+        dvrs(&server, "stream=a").first().filter(|one| one["bytes"].as_i64() > Some(10_000)).cloned()
+    });
+    let mut player = http::Flv::open(server.http, "/live/a.flv?delay=1");
+    let client = until("it is a client", SOON, || {
+        server.clients().into_iter().find(|client| client["type"] == "flv-play")
+    });
+    server.kick(client["id"].as_str().unwrap());
+    player.rest();
+    server.logged(&["client finished: "]);
+    assert!(server.clients().iter().all(|client| client["type"] != "flv-play"));
 }

@@ -144,9 +144,12 @@ fn read_track(trak: &[u8]) -> Result<(Track, u32), Error> {
 const VIDEO_ENTRY: usize = 78;
 const AUDIO_ENTRY: usize = 28;
 
+/// Reads a configuration record.
+type Parse = fn(&[u8]) -> Option<Codec>;
+
 fn pictures(kind: &[u8; 4], entry: &[u8]) -> Result<(Codec, Bytes), Error> {
     let damaged = Error::Damaged("stsd");
-    let (name, read): (_, fn(&[u8]) -> Option<Codec>) = match kind {
+    let (name, read): (_, Parse) = match kind {
         b"avc1" => (b"avcC", |record| h264::Config::parse(record).ok().map(Codec::H264)),
         b"hvc1" => (b"hvcC", |record| h265::Config::parse(record).ok().map(Codec::H265)),
         b"av01" => (b"av1C", |record| av1::Config::parse(record).ok().map(Codec::Av1)),

@@ -45,6 +45,8 @@ pub struct Index {
     pub(super) recent: Recent,
     /// FLV: pictures have been seen.
     pub(super) has_pictures: bool,
+    /// FLV: the first tag of sound, which tells what it is if nothing else does.
+    pub(super) first_sound: Option<u64>,
 }
 
 /// Points are no closer to each other.

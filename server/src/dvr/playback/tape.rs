@@ -284,6 +284,9 @@ impl Flv {
             let time = Micros::from_millis(tag.time.into()) - zero;
             index.recent.note(time, at);
             index.has_pictures |= what != Glance::Sound;
+            if what == Glance::Sound {
+                index.first_sound.get_or_insert(at);
+            }
             let main = what != Glance::Sound || !index.has_pictures;
             if main && what != Glance::Picture {
                 index.add(time, at);
@@ -297,7 +300,8 @@ impl Flv {
         self.demux = Demux::new(DemuxOptions::default());
         self.ready.clear();
         let mut out = Vec::new();
-        for at in index.configs.iter().copied().take_while(|at| *at < point.at) {
+        let before = index.configs.iter().copied().take_while(|at| *at < point.at);
+        for at in before.chain(index.first_sound) {
             if let Some((tag, _)) = Tag::find(file, at) {
                 // What cannot be used could not be used when it was recorded.
                 let _ = self.push(file, at, tag, &mut out);

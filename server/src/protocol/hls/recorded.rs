@@ -16,11 +16,15 @@ use media::Micros;
 use parking_lot::Mutex;
 use tracing::warn;
 
-use super::serve::{counted, refuse};
+use super::Service;
+use super::serve::{Source, Wanted, counted, ctx, ended, refuse};
 use super::sessions::Player;
+use super::shelf;
 use crate::dvr::{Asked, Cut, Recording, Stretch, Theatre};
 use crate::http::feed::feed;
+use crate::http::refusal;
 use crate::http::request::parameter;
+use crate::session::{Cid, Session};
 
 /// Segments are at least so long, but for the last ones of files.
 const TARGET: Micros = Micros::from_secs(6);
@@ -171,10 +175,10 @@ impl Archive {
     }
 
     /// The segments of a time, all at once.
-    fn range(&self, key: &StreamKey, from: Micros, to: Micros) -> Result<Playlist, Response> {
+    fn range(&self, key: &StreamKey, from: Micros, to: Micros) -> Result<Playlist, Missing> {
         let places = self.places(key, from, to);
         if places.len() > MOST {
-            return Err(refuse(StatusCode::BAD_REQUEST, &format!("a playlist has at most {MOST} segments")));
+            return Err(Missing::TooLong);
         }
         let mut window = Window::new(Micros(i64::MAX), TARGET);
         let mut first: Option<&Place> = None;
@@ -187,11 +191,11 @@ impl Archive {
             window.push(Entry { map, ..place.entry(&key.stream, seq as u64, before) });
         }
         window.end();
-        window.playlist().ok_or_else(nothing)
+        window.playlist().ok_or(Missing::Nothing)
     }
 
     /// The newest segments of so long ago.
-    fn delayed(&self, key: &StreamKey, delay: Micros, is_live: bool) -> Result<Playlist, Response> {
+    fn delayed(&self, key: &StreamKey, delay: Micros, is_live: bool) -> Result<Playlist, Missing> {
         let now = Micros(Timestamp::now().as_microsecond()) - delay;
         let places = self.places(key, now - WINDOW, now);
         let complete = || places.iter().filter(|place| place.end() <= now);
@@ -224,7 +228,7 @@ impl Archive {
         if all.len() > DELAYS {
             all.pop_front();
         }
-        playlist.ok_or_else(nothing)
+        playlist.ok_or(Missing::Nothing)
     }
 
     /// A segment, or what is before segments.
@@ -240,9 +244,8 @@ impl Archive {
         let opened = self.theatre.work(move || archive.open(&key, &part)).await;
         let (cut, init) = match opened {
             Ok(Some(opened)) => opened,
-            Ok(None) => return nothing(),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return nothing(),
-            Err(e) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, &e),
+            Ok(None) => return Missing::Nothing.respond(),
+            Err(e) => return Missing::from(e).respond(),
         };
         let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("video/mp4"))];
         if is_init {
@@ -295,9 +298,74 @@ impl Archive {
     }
 }
 
+impl Service {
+    /// The playlist of what was recorded of a stream.
+    pub(super) async fn recorded_playlist(&self, wanted: &Wanted, player: Option<Arc<Player>>) -> Response {
+        let asked = match Asked::of(&wanted.uri) {
+            Ok(Some(asked)) => asked,
+            Ok(None) => return refuse(StatusCode::BAD_REQUEST, &"nothing is asked for"),
+            Err(e) => return refuse(StatusCode::BAD_REQUEST, &e),
+        };
+        // Without sessions, whoever may play may have the playlist.
+        if !wanted.vhost.hls_sessions.ctx
+            && let Err(refusal) = self.admit_once(wanted).await
+        {
+            return refusal;
+        }
+        let key = wanted.key();
+        let is_live = self.gate.publisher_of(&key).is_some();
+        let tape = Tape { archive: self.archive.clone(), key, asked, is_live };
+        self.session(wanted, player, Source::Recorded(tape)).await
+    }
+
+    /// A segment of what was recorded.
+    pub(super) async fn recorded_segment(
+        &self,
+        mut wanted: Wanted,
+        player: Option<Arc<Player>>,
+        request: Request<()>,
+    ) -> Response {
+        let Some(part) = wanted.part() else { return refuse(StatusCode::NOT_FOUND, &"no such segment") };
+        if let Some(stream) = wanted.file.strip_suffix(".m4s") {
+            wanted.stream = stream.to_owned();
+        }
+        // The playlist that it is in, which its player was admitted to.
+        wanted.file = format!("{}.m3u8", wanted.stream);
+        wanted.place = shelf::place(&wanted.vhost.name, &format!("{}/{}", wanted.app, wanted.file));
+        let key = wanted.key();
+        let player = match player.filter(|player| player.is_for(&key)) {
+            // Who plays a recording does not ask for its playlist again.
+            Some(player) if player.ask() && player.plays() => Some(player),
+            Some(player) => return ended(&player),
+            None if !wanted.vhost.hls_sessions.ctx || ctx(&wanted.uri).is_none() => {
+                match self.admit_once(&wanted).await {
+                    Ok(()) => None,
+                    Err(refusal) => return refusal,
+                }
+            }
+            // One that was silent for long, such as somebody who has stopped the picture, comes again under its name.
+            None => match self.admit(&wanted, ctx(&wanted.uri)).await {
+                Ok(player) => Some(player),
+                Err(refusal) => return refusal,
+            },
+        };
+        self.archive.send(key, part, &request, player).await
+    }
+
+    /// Whether the gate would admit a player, who is none.
+    async fn admit_once(&self, wanted: &Wanted) -> Result<(), Response> {
+        let session = Session::named(Cid::random(), wanted.peer);
+        let admitted = self.gate.play(self.ask(&session, wanted)).await.map(drop);
+        admitted.map_err(|refused| {
+            warn!("client refused: {refused}, peer={}", session.peer);
+            refusal::respond(&refused)
+        })
+    }
+}
+
 impl Tape {
     /// The playlist as of now.
-    pub(super) async fn playlist(self) -> Result<Playlist, Response> {
+    pub(super) async fn playlist(self) -> Result<Playlist, Missing> {
         let Self { archive, key, asked, is_live } = self;
         let theatre = archive.theatre.clone();
         let made = theatre.work(move || {
@@ -309,10 +377,35 @@ impl Tape {
                 Asked::Delay(delay) => archive.delayed(&key, delay, is_live),
             })
         });
-        made.await.unwrap_or_else(|e| Err(refuse(StatusCode::INTERNAL_SERVER_ERROR, &e)))
+        made.await?
     }
 }
 
-fn nothing() -> Response {
-    refuse(StatusCode::NOT_FOUND, &"nothing of this stream was recorded then")
+/// Why something is not there.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Missing {
+    #[error("nothing of this stream was recorded then")]
+    Nothing,
+    #[error("a playlist has at most {MOST} segments")]
+    TooLong,
+    #[error("{0}")]
+    Disk(io::Error),
+}
+
+impl From<io::Error> for Missing {
+    fn from(e: io::Error) -> Self {
+        if e.kind() == io::ErrorKind::NotFound { Self::Nothing } else { Self::Disk(e) }
+    }
+}
+
+impl Missing {
+    /// The answer.
+    pub(super) fn respond(&self) -> Response {
+        let status = match self {
+            Self::Nothing => StatusCode::NOT_FOUND,
+            Self::TooLong => StatusCode::BAD_REQUEST,
+            Self::Disk(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        refuse(status, self)
+    }
 }

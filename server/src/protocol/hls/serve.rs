@@ -44,20 +44,20 @@ const LIVE: HeaderValue = HeaderValue::from_static("no-cache");
 const MAX_PLAYLIST: usize = 8 << 20;
 
 /// Something that was asked for, and by whom.
-struct Wanted {
-    uri: Uri,
-    vhost: Arc<Vhost>,
+pub(super) struct Wanted {
+    pub(super) uri: Uri,
+    pub(super) vhost: Arc<Vhost>,
     /// What the request calls the vhost.
-    asked: String,
+    pub(super) asked: String,
     /// Where it is on the shelf.
-    place: String,
-    app: String,
-    stream: String,
-    file: String,
-    host: String,
+    pub(super) place: String,
+    pub(super) app: String,
+    pub(super) stream: String,
+    pub(super) file: String,
+    pub(super) host: String,
     /// What its request says of itself.
-    told: session::Request,
-    peer: SocketAddr,
+    pub(super) told: session::Request,
+    pub(super) peer: SocketAddr,
 }
 
 /// A layer around the static files: answers what HLS has to answer, and passes on the rest.
@@ -78,19 +78,32 @@ pub async fn before_files(State(service): State<Service>, request: Request, next
 }
 
 /// Where a playlist comes from.
-enum Source {
+pub(super) enum Source {
     Live(watch::Receiver<Arc<Listed>>),
     File(hls::Playlist),
     Recorded(Tape),
 }
 
 impl Source {
+    /// The playlist that sends a player to this one, under the name by which the server knows it.
+    fn way_back(&self, uri: &str) -> String {
+        let listed = match self {
+            Self::Live(live) => Some(live.borrow().clone()),
+            Self::File(_) | Self::Recorded(_) => None,
+        };
+        let (about, rate) = listed.map(|listed| (listed.about.clone(), listed.rate)).unwrap_or_default();
+        hls::master([hls::Variant { uri, about: &about, rate }])
+    }
+
     /// The text for one player, as soon as it has what the request waits for.
     async fn render(self, uri: &Uri, queries: Queries<'_>) -> Result<String, Response> {
         let mut live = match self {
             Self::Live(live) => live,
             Self::File(playlist) => return Ok(render(&playlist, queries)),
-            Self::Recorded(tape) => return Ok(render(&tape.playlist().await?, queries)),
+            Self::Recorded(tape) => {
+                let made = tape.playlist().await;
+                return made.map(|made| render(&made, queries)).map_err(|missing| missing.respond());
+            }
         };
         let listed = match Reload::of(uri) {
             Ok(reload) => reload.wait(&mut live).await.map(|listed| (listed, reload.skip)),
@@ -115,16 +128,16 @@ impl Wanted {
     }
 
     /// What was recorded is asked for, and may be.
-    fn is_recorded(&self) -> bool {
+    pub(super) fn is_recorded(&self) -> bool {
         self.vhost.plays_recordings() && Asked::is_in(&self.uri)
     }
 
     /// The part of a recording that is asked for, if one is and may be.
-    fn part(&self) -> Option<Part> {
+    pub(super) fn part(&self) -> Option<Part> {
         self.vhost.plays_recordings().then(|| Part::of(&self.uri)).flatten()
     }
 
-    fn key(&self) -> StreamKey {
+    pub(super) fn key(&self) -> StreamKey {
         let (app, stream) = (self.app.clone(), self.stream.clone());
         StreamKey { vhost: self.vhost.name.clone(), app, stream }
     }
@@ -181,6 +194,10 @@ impl Service {
             wanted.of(&stream);
             return self.session(&wanted, player, Source::Live(live)).await;
         }
+        if let Some(whole) = self.shelf.whole(&wanted.place) {
+            wanted.of(&whole);
+            return self.master(&wanted, player).await;
+        }
         if !wanted.vhost.hls_sessions.ctx {
             return next.run(request).await;
         }
@@ -198,95 +215,70 @@ impl Service {
         }
     }
 
-    async fn recorded_playlist(&self, wanted: &Wanted, player: Option<Arc<Player>>) -> Response {
-        let asked = match Asked::of(&wanted.uri) {
-            Ok(Some(asked)) => asked,
-            Ok(None) => return refuse(StatusCode::BAD_REQUEST, &"nothing is asked for"),
-            Err(e) => return refuse(StatusCode::BAD_REQUEST, &e),
-        };
-        // Without sessions, whoever may play may have the playlist.
-        if !wanted.vhost.hls_sessions.ctx
-            && let Err(refusal) = self.admit_once(wanted).await
-        {
-            return refusal;
+    /// The list of qualities, for a player who is known by it in all of them.
+    async fn master(&self, wanted: &Wanted, known: Option<Arc<Player>>) -> Response {
+        let told = told_vhost(&wanted.uri);
+        let gone = || refuse(StatusCode::NOT_FOUND, &"the stream is gone");
+        if !wanted.vhost.hls_sessions.ctx {
+            return self.shelf.master(&wanted.place, told.unwrap_or_default()).map_or_else(gone, answer);
         }
-        let key = wanted.key();
-        let is_live = self.gate.publisher_of(&key).is_some();
-        let tape = Tape { archive: self.archive.clone(), key, asked, is_live };
-        self.session(wanted, player, Source::Recorded(tape)).await
-    }
-
-    async fn recorded_segment(
-        &self,
-        mut wanted: Wanted,
-        player: Option<Arc<Player>>,
-        request: axum::http::Request<()>,
-    ) -> Response {
-        let Some(part) = wanted.part() else { return refuse(StatusCode::NOT_FOUND, &"no such segment") };
-        if let Some(stream) = wanted.file.strip_suffix(".m4s") {
-            wanted.stream = stream.to_owned();
-        }
-        // The playlist that it is in, which its player was admitted to.
-        wanted.file = format!("{}.m3u8", wanted.stream);
-        wanted.place = shelf::place(&wanted.vhost.name, &format!("{}/{}", wanted.app, wanted.file));
-        let key = wanted.key();
-        let player = match player.filter(|player| player.is_for(&key)) {
-            // Who plays a recording does not ask for its playlist again.
-            Some(player) if player.ask() => Some(player),
-            Some(player) => return ended(&player),
-            None if !wanted.vhost.hls_sessions.ctx => match self.admit_once(&wanted).await {
-                Ok(()) => None,
-                Err(refusal) => return refusal,
-            },
-            // One that was silent for long, such as somebody who has stopped the picture, comes again under its name.
-            None => match self.admit(&wanted, ctx(&wanted.uri)).await {
-                Ok(player) => Some(player),
+        let player = match known {
+            Some(player) if player.place == wanted.place => player,
+            other => match self.admit(wanted, ctx(&wanted.uri).filter(|_| other.is_none())).await {
+                Ok(player) => player,
                 Err(refusal) => return refusal,
             },
         };
-        self.archive.send(key, part, &request, player).await
-    }
-
-    /// Whether the gate would admit a player, who is none.
-    async fn admit_once(&self, wanted: &Wanted) -> Result<(), Response> {
-        let session = Session::named(Cid::random(), wanted.peer);
-        let admitted = self.gate.play(self.ask(&session, wanted)).await.map(drop);
-        admitted.map_err(|refused| {
-            warn!("client refused: {refused}, peer={}", session.peer);
-            refusal::respond(&refused)
-        })
+        if !player.is_seated() {
+            return ended(&player);
+        }
+        let query =
+            told.into_iter().fold(format!("hls_ctx={}", player.session.cid), |all, told| all + "&" + told);
+        let text = self.shelf.master(&wanted.place, &query);
+        text.map_or_else(gone, |text| counted(answer(text), &player))
     }
 
     /// The playlist for a player that is known, or the way to become known.
-    async fn session(&self, wanted: &Wanted, known: Option<Arc<Player>>, source: Source) -> Response {
+    pub(super) async fn session(
+        &self,
+        wanted: &Wanted,
+        known: Option<Arc<Player>>,
+        source: Source,
+    ) -> Response {
         if !wanted.vhost.hls_sessions.ctx {
             let queries = Queries::all(told_vhost(&wanted.uri).unwrap_or_default());
             return source.render(&wanted.uri, queries).await.map_or_else(|refusal| refusal, answer);
         }
         let cid = ctx(&wanted.uri);
         let player = match known {
-            Some(player) if player.place == wanted.place => player,
+            Some(player)
+                if player.place == wanted.place || self.shelf.leads_to(&player.place, &wanted.place) =>
+            {
+                player
+            }
             // A name that belongs to another playlist opens nothing here.
             other => match self.admit(wanted, cid.filter(|_| other.is_none())).await {
                 // One that we have forgotten, or that the player chose: it asks like those who have a session, and
                 // could do nothing with another master playlist.
                 Ok(player) if cid == Some(player.session.cid) => player,
                 Ok(player) => {
-                    let text = hls::master(&way_back(wanted, player.session.cid));
+                    let text = source.way_back(&way_back(wanted, player.session.cid));
                     return counted(answer(text), &player);
                 }
                 Err(refusal) => return refusal,
             },
         };
         let name = format!("hls_ctx={}", player.session.cid);
-        let media = match wanted.vhost.hls_sessions.ts_ctx {
+        // What was recorded is for those who were admitted alone.
+        let is_guarded = wanted.vhost.hls_sessions.ts_ctx || matches!(source, Source::Recorded(_));
+        let media = match is_guarded {
             true => &name,
             false => told_vhost(&wanted.uri).unwrap_or_default(),
         };
         if !player.ask() {
             return ended(&player);
         }
-        match source.render(&wanted.uri, Queries { media, keys: &name }).await {
+        match source.render(&wanted.uri, Queries { media, guarded: &name }).await {
             // It may have waited.
             Ok(_) if !player.ask() => ended(&player),
             Ok(text) => counted(answer(text), &player),
@@ -295,7 +287,7 @@ impl Service {
     }
 
     /// Asks the gate for a new player, whose name is `cid` if it has one.
-    async fn admit(&self, wanted: &Wanted, cid: Option<Cid>) -> Result<Arc<Player>, Response> {
+    pub(super) async fn admit(&self, wanted: &Wanted, cid: Option<Cid>) -> Result<Arc<Player>, Response> {
         if self.sessions.is_full() {
             return Err(refusal::respond(&Refused::Unable("too many HLS players".into())));
         }
@@ -311,7 +303,7 @@ impl Service {
     }
 
     /// What the gate is asked for a player.
-    fn ask<'a>(&self, session: &'a Arc<Session>, wanted: &Wanted) -> Ask<'a> {
+    pub(super) fn ask<'a>(&self, session: &'a Arc<Session>, wanted: &Wanted) -> Ask<'a> {
         let request = session::Request {
             vhost: wanted.asked.clone(),
             app: wanted.app.clone(),
@@ -340,7 +332,7 @@ impl Service {
         if let Some(stream) = &stream {
             wanted.of(stream);
             // Its name opens no other stream.
-            player = player.filter(|player| player.is_for(stream));
+            player = player.filter(|player| player.is_for(stream) || self.shelf.is_of(&player.place, stream));
         }
         let ours = stream.is_some() || is_secret;
         // What is not ours is a file like any other, but for being counted.
@@ -407,8 +399,13 @@ impl Service {
     }
 }
 
+/// What a player is told that was sent away.
+pub(super) fn ended(player: &Player) -> Response {
+    refuse(StatusCode::NOT_FOUND, &format!("HLS stream {} is EOF", player.session.cid))
+}
+
 /// The name that a request bears.
-fn ctx(uri: &Uri) -> Option<Cid> {
+pub(super) fn ctx(uri: &Uri) -> Option<Cid> {
     request::parameter(uri, "hls_ctx")?.parse().ok()
 }
 
@@ -440,10 +437,6 @@ fn way_back(wanted: &Wanted, cid: Cid) -> String {
 
 fn answer(text: String) -> Response {
     ([(header::CONTENT_TYPE, PLAYLIST), (header::CACHE_CONTROL, LIVE)], text).into_response()
-}
-
-fn ended(player: &Player) -> Response {
-    refuse(StatusCode::NOT_FOUND, &format!("HLS stream {} is EOF", player.session.cid))
 }
 
 pub(super) fn refuse(status: StatusCode, reason: &dyn Display) -> Response {
