@@ -26,12 +26,14 @@ const BEGINNING: usize = 512 << 10;
 /// Looks at those of another process so often, during an upgrade.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Looks through all folders that the configuration has recordings in, and tells the catalogue what is there.
+/// Looks through all folders that the configuration has recordings in and that were not looked through before, and tells the catalogue what is
+/// there.
 pub fn start(config: &Config, catalogue: Catalogue) {
     let vhosts = config.vhosts.iter().filter_map(|vhost| vhost.dvr.as_ref());
     let mut folders: Vec<PathBuf> = vhosts.map(|dvr| dvr.folder().to_owned()).collect();
     folders.sort();
     folders.dedup();
+    folders.retain(|folder| catalogue.is_new(folder));
     if folders.is_empty() {
         return;
     }

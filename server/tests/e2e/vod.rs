@@ -176,48 +176,55 @@ impl Live<'_> {
 }
 
 #[test]
-fn a_stream_plays_with_a_delay_to_its_end() {
-    for ending in ["mp4", "flv"] {
-        let server = server(&format!(
-            "dvr_plan segment; dvr_duration 2; dvr_path ./rec/[stream].[timestamp].{ending};"
-        ));
-        let (next, stop) = (AtomicU32::new(0), AtomicBool::new(false));
-        let camera = Camera::new(Client::publish(&server, "a"));
-        std::thread::scope(|scope| {
-            let live = Live { next: &next, stop: &stop };
-            scope.spawn(move || live.run(camera));
-            until("five seconds", SOON, || (next.load(Ordering::Relaxed) >= 125).then_some(()));
-            // Three seconds are 75 pictures.
-            let mut player = http::Flv::open(server.http, "/live/a.flv?delay=3");
-            let asked = next.load(Ordering::Relaxed);
-            let (first, key, time) = player.picture();
-            assert!(key && time == 0 && first % GOP == 0, "{ending}: {first} at {time}");
-            let behind = asked.saturating_sub(first);
-            assert!((60..=75 + 2 * GOP + 25).contains(&behind), "{ending}: {behind} pictures behind");
-            // It follows, over files that begin meanwhile, and never comes closer.
-            let mut last = first;
-            let closest = loop {
-                let (number, _, time) = player.picture();
-                assert_eq!((number, time), (last + 1, (last + 1 - first) * STEP), "{ending}");
-                last = number;
-                if number > asked + 25 {
-                    break next.load(Ordering::Relaxed).saturating_sub(number);
-                }
-            };
-            assert!(closest >= 65, "{ending}: only {closest} pictures behind");
-            assert_eq!(server.clients().iter().filter(|client| client["type"] == "flv-play").count(), 1);
-            stop.store(true, Ordering::Relaxed);
-            // What was published after that moment is played, too, and then it ends.
-            while let Some((seen, ..)) = player.next() {
-                if let crate::media::Seen::Picture(number, _) = seen {
-                    assert_eq!(number, last + 1);
-                    last = number;
-                }
+fn an_mp4_plays_with_a_delay_to_its_end() {
+    plays_with_a_delay("mp4");
+}
+
+#[test]
+fn an_flv_plays_with_a_delay_to_its_end() {
+    plays_with_a_delay("flv");
+}
+
+#[track_caller]
+fn plays_with_a_delay(ending: &str) {
+    let server =
+        server(&format!("dvr_plan segment; dvr_duration 2; dvr_path ./rec/[stream].[timestamp].{ending};"));
+    let (next, stop) = (AtomicU32::new(0), AtomicBool::new(false));
+    let camera = Camera::new(Client::publish(&server, "a"));
+    std::thread::scope(|scope| {
+        let live = Live { next: &next, stop: &stop };
+        scope.spawn(move || live.run(camera));
+        until("five seconds", SOON, || (next.load(Ordering::Relaxed) >= 125).then_some(()));
+        // Three seconds are 75 pictures.
+        let mut player = http::Flv::open(server.http, "/live/a.flv?delay=3");
+        let asked = next.load(Ordering::Relaxed);
+        let (first, key, time) = player.picture();
+        assert!(key && time == 0 && first % GOP == 0, "{ending}: {first} at {time}");
+        let behind = asked.saturating_sub(first);
+        assert!((60..=75 + 2 * GOP + 25).contains(&behind), "{ending}: {behind} pictures behind");
+        // It follows, over files that begin meanwhile, and never comes closer.
+        let mut last = first;
+        let closest = loop {
+            let (number, _, time) = player.picture();
+            assert_eq!((number, time), (last + 1, (last + 1 - first) * STEP), "{ending}");
+            last = number;
+            if number > asked + 25 {
+                break next.load(Ordering::Relaxed).saturating_sub(number);
             }
-            assert_eq!(last + 1, next.load(Ordering::Relaxed), "{ending}: the end is missing");
-        });
-        server.has_clients(0);
-    }
+        };
+        assert!(closest >= 65, "{ending}: only {closest} pictures behind");
+        assert_eq!(server.clients().iter().filter(|client| client["type"] == "flv-play").count(), 1);
+        stop.store(true, Ordering::Relaxed);
+        // What was published after that moment is played, too, and then it ends.
+        while let Some((seen, ..)) = player.next() {
+            if let crate::media::Seen::Picture(number, _) = seen {
+                assert_eq!(number, last + 1);
+                last = number;
+            }
+        }
+        assert_eq!(last + 1, next.load(Ordering::Relaxed), "{ending}: the end is missing");
+    });
+    server.has_clients(0);
 }
 
 #[test]
@@ -363,9 +370,9 @@ fn recordings_play_as_hls_by_time() {
 fn hls_with_a_delay_moves_on_and_ends() {
     let server = server("dvr_plan segment; dvr_duration 4; dvr_path ./rec/[stream].[timestamp].mp4;");
     let clip = usual_clip();
-    let head = ["-re", "-stream_loop", "4", "-i", clip.to_str().unwrap(), "-c", "copy", "-f", "flv"];
+    let head = ["-re", "-stream_loop", "2", "-i", clip.to_str().unwrap(), "-c", "copy", "-f", "flv"];
     let publisher = tools::start(ffmpeg(), &[&head[..], &[&server.rtmp_url("a")]].concat());
-    let start = "/live/a.m3u8?delay=3&hls_ctx=abcd1234";
+    let start = "/live/a.m3u8?delay=2&hls_ctx=abcd1234";
     until("something is old enough", SOON, || {
         (http::get(server.http, start).unwrap().status == 200).then_some(())
     });
@@ -377,10 +384,10 @@ fn hls_with_a_delay_moves_on_and_ends() {
         viewer.refresh();
         viewer.playlist.ended.then_some(())
     });
-    assert!(began.elapsed() > Duration::from_secs(8), "the end comes with a delay");
+    assert!(began.elapsed() > Duration::from_secs(3), "the end comes with a delay");
     drop(publisher);
     let pictures = of(&film(&server, &viewer, "delay"), 0).len();
-    assert!((450..=500).contains(&pictures), "{pictures} pictures");
+    assert!((270..=300).contains(&pictures), "{pictures} pictures");
 }
 
 #[test]
@@ -429,13 +436,14 @@ fn gaps_are_closed_and_every_codec_comes_back() {
         assert!(of(&frames, 1).len() >= 300, "{codecs}: {} frames of sound", of(&frames, 1).len());
         let packets = tools::packets(ffmpeg_new(), &url);
         let longest = of(&packets, 0).windows(2).map(|pair| pair[1].dts - pair[0].dts).max();
-        assert!(longest <= Some(1200), "{codecs}: {longest:?} ms");
+        // Short gaps stay, others are closed.
+        assert!(longest <= Some(3100), "{codecs}: {longest:?} ms");
 
         let viewer = Viewer::at(&server, &format!("/live/a.m3u8?{query}"));
         let breaks: Vec<bool> = viewer.playlist.entries.iter().map(|entry| entry.discontinuity).collect();
         assert_eq!(breaks, [false, true], "{codecs}");
         let mut sounds = 0;
-        for (_, (entry, segment)) in &viewer.segments {
+        for (entry, segment) in viewer.segments.values() {
             let file =
                 keep(&server, "one.mp4", &[&viewer.maps[entry.map.as_ref().unwrap()][..], segment].concat());
             let frames = tools::decoded(ffmpeg_new(), file.to_str().unwrap());

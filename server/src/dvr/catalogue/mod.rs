@@ -7,7 +7,7 @@ mod journal;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +33,8 @@ struct Inner {
     shelf: Mutex<Shelf>,
     /// One for each folder. Held while files are written, and by nobody who must not wait.
     journals: Mutex<BTreeMap<PathBuf, Journal>>,
+    /// The folders that are known.
+    folders: Mutex<BTreeSet<PathBuf>>,
 }
 
 #[derive(Default)]
@@ -223,6 +225,11 @@ impl Catalogue {
             }
             None => self.discard(&recording),
         }
+    }
+
+    /// Nobody has asked this of the folder before.
+    pub(super) fn is_new(&self, folder: &Path) -> bool {
+        self.0.folders.lock().insert(folder.to_owned())
     }
 
     /// Reads the journals of these folders, again if they were read before. Waits for the disk.
