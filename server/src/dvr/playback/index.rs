@@ -1,6 +1,7 @@
 //! Where in a recording players can begin: at keyframes, or, where there are no pictures, anywhere. What is known stays known; a file that grows is
 //! looked at from where the last look ended.
 
+use bytes::Bytes;
 use media::Micros;
 
 /// A place where players can begin.
@@ -45,13 +46,17 @@ pub struct Index {
     pub(super) recent: Recent,
     /// FLV: pictures have been seen.
     pub(super) has_pictures: bool,
+    /// What files with stretches begin with, by their settings.
+    pub(super) inits: Vec<(usize, Option<Bytes>)>,
     /// FLV: the first tag of sound, which tells what it is if nothing else does.
     pub(super) first_sound: Option<u64>,
 }
 
 /// Points are no closer to each other.
 const CLOSEST: Micros = Micros::from_secs(1);
-/// More points, and more changes of settings, are not kept: a day has 86,400 seconds.
+/// Far in a long recording they are further from each other, by the time divided by this: so there are some 250,000 in thirty days.
+const SPARSE: i64 = 50_000;
+/// More points, and more changes of settings, are not kept.
 const MOST_POINTS: usize = 1_000_000;
 const MOST_CONFIGS: usize = 10_000;
 
@@ -84,10 +89,10 @@ impl Index {
     /// Players can begin at this time, which stands at this place in the file.
     pub(super) fn add(&mut self, time: Micros, at: u64) {
         let settings = self.configs.len();
-        let is_of_use = self
-            .points
-            .last()
-            .is_none_or(|last| time >= last.time + CLOSEST || last.settings != settings && time > last.time);
+        let is_of_use = self.points.last().is_none_or(|last| {
+            time >= last.time + CLOSEST.max(Micros(time.0 / SPARSE))
+                || last.settings != settings && time > last.time
+        });
         if is_of_use && self.points.len() < MOST_POINTS {
             let at = self.recent.before(at);
             self.points.push(Point { time, at, settings });
@@ -116,6 +121,12 @@ impl Index {
     pub fn before(&self, time: Micros) -> Option<Point> {
         let after = self.points.partition_point(|point| point.time <= time);
         self.points.get(after.saturating_sub(1)).copied()
+    }
+
+    /// What a stretch with these settings begins with, if that was found out.
+    pub(super) fn init(&self, settings: usize) -> Option<Option<Bytes>> {
+        let known = self.inits.iter().find(|(known, _)| *known == settings);
+        known.map(|(_, init)| init.clone())
     }
 
     /// There is none before it.

@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hub::StreamKey;
 use media::Micros;
 use parking_lot::Mutex;
@@ -81,6 +82,14 @@ impl Theatre {
     /// # Errors
     /// When the file cannot be read, or is not as we write them.
     pub fn index<T>(&self, recording: &Recording, look: impl FnOnce(&Index) -> T) -> io::Result<T> {
+        self.indexed(recording, |index| {
+            Tape::open(recording)?.scan(index)?;
+            Ok(look(index))
+        })
+    }
+
+    /// Does something with what is known of a recording so far.
+    fn indexed<T>(&self, recording: &Recording, work: impl FnOnce(&mut Index) -> T) -> T {
         let index = {
             let mut all = self.0.indexes.lock();
             let known = all.iter().position(|(id, _)| *id == recording.id);
@@ -93,9 +102,21 @@ impl Theatre {
             }
             index
         };
-        let mut index = index.lock();
-        Tape::open(recording)?.scan(&mut index)?;
-        Ok(look(&index))
+        work(&mut index.lock())
+    }
+
+    /// What a file with this stretch begins with; nothing if MP4 carries none of its tracks. Waits for the disk.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn init(&self, recording: &Arc<Recording>, stretch: &Stretch) -> io::Result<Option<Bytes>> {
+        let settings = stretch.settings;
+        if let Some(known) = self.indexed(recording, |index| index.init(settings)) {
+            return Ok(known);
+        }
+        let init = Cut::open(self, recording, stretch)?.map(|cut| cut.init());
+        self.indexed(recording, |index| index.inits.push((settings, init.clone())));
+        Ok(init)
     }
 
     /// What was recorded of a stream between two moments, in microseconds since 1970; without an end, all that comes. Nothing if that is nothing.

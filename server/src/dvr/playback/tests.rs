@@ -134,3 +134,33 @@ fn stretches_are_segments_that_follow_each_other() {
         assert_eq!(samples, [250, 469], "{ending}");
     }
 }
+
+/// A stream of sound or of pictures alone.
+#[test]
+fn one_track_is_enough() {
+    for ending in ["flv", "mp4"] {
+        for (track, count) in [(video(), 100), (audio(), 188)] {
+            let name = format!("alone-{ending}-{count}");
+            let mut scene = Scene::new(&name, &format!("dvr_path FOLDER/x.{ending};"));
+            let id = track.id;
+            scene.tracks(&[track]);
+            scene.run(0, 4);
+            let theatre = Theatre::new(scene.catalogue.clone());
+            scene.end();
+            let (frames, end) = all(&mut theatre.reel(&key(), begin(&theatre), None).unwrap());
+            assert!(matches!(end, Take::Dry) && frames.iter().all(|frame| frame.track == id), "{name}");
+            assert_eq!(frames.len(), count, "{name}");
+            let recording = theatre.catalogue().of(&key(), Micros::ZERO, None).remove(0);
+            let stretches = theatre.index(&recording, |index| index.stretches(Micros::from_secs(2))).unwrap();
+            assert_eq!(stretches.len(), 2, "{name}: {stretches:?}");
+            let mut samples = 0;
+            for stretch in &stretches {
+                let mut cut = Cut::open(&theatre, &recording, stretch).unwrap().unwrap();
+                while let Some(bytes) = cut.next().unwrap() {
+                    samples += formats::mp4::fragment_times(&bytes).unwrap().2.len();
+                }
+            }
+            assert_eq!(samples, count, "{name}");
+        }
+    }
+}

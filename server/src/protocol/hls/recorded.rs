@@ -153,19 +153,14 @@ impl Archive {
                     continue;
                 }
             };
-            let mut init: Option<(usize, Option<Bytes>)> = None;
             for stretch in stretches {
                 let (begin, end) = (recording.begin + stretch.start, recording.begin + stretch.end);
                 if end <= from || begin >= to {
                     continue;
                 }
-                if init.as_ref().is_none_or(|(settings, _)| *settings != stretch.settings) {
-                    let cut = Cut::open(&self.theatre, &recording, &stretch);
-                    init = Some((stretch.settings, cut.ok().flatten().map(|cut| cut.init())));
-                }
                 // What MP4 cannot carry is not there.
-                let Some((_, Some(init))) = &init else { continue };
-                places.push(Place { recording: recording.clone(), stretch, init: init.clone() });
+                let Ok(Some(init)) = self.theatre.init(&recording, &stretch) else { continue };
+                places.push(Place { recording: recording.clone(), stretch, init });
                 if places.len() > MOST {
                     return places;
                 }
@@ -241,7 +236,7 @@ impl Archive {
     ) -> Response {
         let archive = self.clone();
         let is_init = part.is_init;
-        let opened = self.theatre.work(move || archive.open(&key, &part)).await;
+        let opened = self.theatre.work(move || archive.find(&key, &part)).await;
         let (cut, init) = match opened {
             Ok(Some(opened)) => opened,
             Ok(None) => return Missing::Nothing.respond(),
@@ -283,7 +278,7 @@ impl Archive {
     }
 
     /// Waits for the disk.
-    fn open(&self, key: &StreamKey, part: &Part) -> io::Result<Option<(Cut, Bytes)>> {
+    fn find(&self, key: &StreamKey, part: &Part) -> io::Result<Option<(Cut, Bytes)>> {
         let Some(recording) = self.theatre.catalogue().find(key, &part.recording) else { return Ok(None) };
         let stretches = self.theatre.index(&recording, |index| index.stretches(TARGET))?;
         let found = match part.is_init {
