@@ -411,7 +411,8 @@ impl<'o> Audience<'o> {
                         let fresh = media.parts.iter().filter(|part| part.number >= known && known != (0, 0));
                         player.wanted.extend(fresh.map(|part| url.joined(&part.reference)));
                         // A request waits on purpose: what counts is how much later than the first of all this player is told.
-                        passed = (now() - *self.first_told.entry(next).or_insert_with(now)) as f64 / 1e6;
+                        let at = now();
+                        passed = (at - *self.first_told.entry(next).or_insert(at)) as f64 / 1e6;
                     } else if self.options.fetch {
                         let references = &media.segments[media.segments.len() - new..];
                         player.wanted.extend(references.iter().map(|reference| url.joined(reference)));
