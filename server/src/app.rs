@@ -19,7 +19,7 @@ use crate::caller::Caller;
 use crate::config::{Config, Environment, Source, Tank};
 use crate::control::Control;
 use crate::daemon::{self, Starter};
-use crate::dvr::{self, Recorders};
+use crate::dvr::{self, Catalogue, Recorders, Theatre};
 use crate::file_watch;
 use crate::follow::Followers;
 use crate::forward::Forwarders;
@@ -167,7 +167,9 @@ impl App {
         let store = Store::start().map_err(|e| system(&e))?;
         let hls = hls::Workshop::open(store.clone()).map_err(|e| system(&e))?;
         let hds = hds::Packager::start(hds::Packaging::new(store.clone())).map_err(|e| system(&e))?;
-        let (recording, recorded) = Recorders::start(store.clone()).map_err(|e| system(&e))?;
+        let recordings = Catalogue::default();
+        let (recording, recorded) =
+            Recorders::start(store.clone(), recordings.clone()).map_err(|e| system(&e))?;
         let caller = Caller::start().map_err(|e| system(&e))?;
         let traces = config.traces.clone().map(|settings| Tracer::start(settings, &identity));
         let (tracer, traces) = traces.unzip();
@@ -203,15 +205,17 @@ impl App {
             forward: forwarders.figures(),
             tasks: tasks.clone(),
         });
+        let theatre = Theatre::new(recordings.clone());
         let lasting = Lasting {
             gate: gate.clone(),
             roll: roll.clone(),
             identity: identity.clone(),
             samples,
-            hls: hls.service(gate.clone()),
+            hls: hls.service(gate.clone(), theatre.clone()),
             rooms: Rooms::default(),
             forwarders,
             store: store.clone(),
+            theatre,
             reloads,
             metrics: metrics.clone(),
             tasks,
@@ -267,7 +271,7 @@ impl App {
         let events = roll.events().clone();
         service.spawn(async move { watched.watch(|| rules.config().breaker.clone(), loads, events).await });
 
-        dvr::recover(&config);
+        dvr::recover(&config, recordings);
         info!("ready on {count} cores, max_connections={}", config.max_connections);
         if let Some(endpoint) = config.listen.first() {
             info!("publish to rtmp://localhost:{}/live/livestream", endpoint.port);

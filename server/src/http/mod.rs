@@ -1,6 +1,7 @@
 //! What all HTTP ports share: the front that reads requests, the guard of the API, the headers that every answer has, what a
 //! request says about vhosts, how a refusal is said, how a connection becomes a WebSocket, static files, and the pages inside the program. Live streams and the API are guests here and live elsewhere.
 
+pub mod feed;
 pub mod files;
 pub mod front;
 pub mod guard;

@@ -4,5 +4,6 @@
 pub mod hds;
 pub mod hls;
 pub mod http_live;
+pub mod playback;
 pub mod rtmp;
 pub mod webrtc;

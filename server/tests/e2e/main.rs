@@ -70,6 +70,7 @@ mod ts;
 mod upgrade;
 mod vhosts;
 mod viewer;
+mod vod;
 mod watching;
 mod webrtc;
 mod websockets;

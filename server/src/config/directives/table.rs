@@ -441,6 +441,7 @@ pub static TABLE: &[Directive] = table! {
     "vhost.dvr.dvr_duration", IntS, "30", Variable, Push, Built, "segment plan: length of a file";
     "vhost.dvr.dvr_wait_keyframe", NotOff, "on", Variable, Push, Built, "begin and cut at keyframes only";
     "vhost.dvr.time_jitter", Text, "full", Variable, Push, Built, "correction of timestamps: full, zero or off";
+    "vhost.dvr.playback", On, "off", None, Live, Built, "recordings can be played by time, and streams with a delay", since "ours";
 
     "vhost.ingest", Blocks, "", None, Push, Built, "an input pulled with ffmpeg and published here; repeatable with different ids";
     "vhost.ingest.enabled", On, "off", None, Push, Built, "pull it";

@@ -25,10 +25,12 @@ use tower_http::services::ServeFile;
 use tracing::{Instrument, info, warn};
 
 use super::Service;
+use super::recorded::{Part, Tape};
 use super::reload::{Refusal, Reload, patience};
 use super::sessions::Player;
 use super::shelf::{self, Listed, Segment, Shelved, Type};
 use crate::config::Vhost;
+use crate::dvr::Asked;
 use crate::gate::{Ask, Refused};
 use crate::http::observed::Observed;
 use crate::http::{refusal, request};
@@ -42,26 +44,30 @@ const LIVE: HeaderValue = HeaderValue::from_static("no-cache");
 const MAX_PLAYLIST: usize = 8 << 20;
 
 /// Something that was asked for, and by whom.
-struct Wanted {
-    uri: Uri,
-    vhost: Arc<Vhost>,
+pub(super) struct Wanted {
+    pub(super) uri: Uri,
+    pub(super) vhost: Arc<Vhost>,
     /// What the request calls the vhost.
-    asked: String,
+    pub(super) asked: String,
     /// Where it is on the shelf.
-    place: String,
-    app: String,
-    stream: String,
-    file: String,
-    host: String,
+    pub(super) place: String,
+    pub(super) app: String,
+    pub(super) stream: String,
+    pub(super) file: String,
+    pub(super) host: String,
     /// What its request says of itself.
-    told: session::Request,
-    peer: SocketAddr,
+    pub(super) told: session::Request,
+    pub(super) peer: SocketAddr,
 }
 
 /// A layer around the static files: answers what HLS has to answer, and passes on the rest.
 pub async fn before_files(State(service): State<Service>, request: Request, next: Next) -> Response {
     let Some((wanted, player)) = service.read(&request) else { return next.run(request).await };
     match wanted.file.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("m3u8") if wanted.is_recorded() => service.recorded_playlist(&wanted, player).await,
+        Some("m4s") if wanted.part().is_some() => {
+            service.recorded_segment(wanted, player, request.map(drop)).await
+        }
         Some("m3u8") => service.playlist(wanted, player, request, next).await,
         Some("ts") => service.segment(wanted, player, request, next).await,
         _ if service.shelf.knows(&wanted.place) || wanted.is_key() => {
@@ -72,9 +78,10 @@ pub async fn before_files(State(service): State<Service>, request: Request, next
 }
 
 /// Where a playlist comes from.
-enum Source {
+pub(super) enum Source {
     Live(watch::Receiver<Arc<Listed>>),
     File(hls::Playlist),
+    Recorded(Tape),
 }
 
 impl Source {
@@ -82,7 +89,7 @@ impl Source {
     fn way_back(&self, uri: &str) -> String {
         let listed = match self {
             Self::Live(live) => Some(live.borrow().clone()),
-            Self::File(_) => None,
+            Self::File(_) | Self::Recorded(_) => None,
         };
         let (about, rate) = listed.map(|listed| (listed.about.clone(), listed.rate)).unwrap_or_default();
         hls::master([hls::Variant { uri, about: &about, rate }])
@@ -93,6 +100,10 @@ impl Source {
         let mut live = match self {
             Self::Live(live) => live,
             Self::File(playlist) => return Ok(render(&playlist, queries)),
+            Self::Recorded(tape) => {
+                let made = tape.playlist().await;
+                return made.map(|made| render(&made, queries)).map_err(|missing| missing.respond());
+            }
         };
         let listed = match Reload::of(uri) {
             Ok(reload) => reload.wait(&mut live).await.map(|listed| (listed, reload.skip)),
@@ -114,6 +125,21 @@ impl Wanted {
         let keys = self.vhost.hls.as_ref().and_then(|hls| hls.keys.as_ref());
         let ending = keys.and_then(|keys| keys.file.rsplit_once('.')).map(|(_, ending)| ending);
         ending.is_some() && ending == self.file.rsplit_once('.').map(|(_, ending)| ending)
+    }
+
+    /// What was recorded is asked for, and may be.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.vhost.plays_recordings() && Asked::is_in(&self.uri)
+    }
+
+    /// The part of a recording that is asked for, if one is and may be.
+    pub(super) fn part(&self) -> Option<Part> {
+        self.vhost.plays_recordings().then(|| Part::of(&self.uri)).flatten()
+    }
+
+    pub(super) fn key(&self) -> StreamKey {
+        let (app, stream) = (self.app.clone(), self.stream.clone());
+        StreamKey { vhost: self.vhost.name.clone(), app, stream }
     }
 
     /// It is of this stream, whatever its address looks like.
@@ -213,7 +239,12 @@ impl Service {
     }
 
     /// The playlist for a player that is known, or the way to become known.
-    async fn session(&self, wanted: &Wanted, known: Option<Arc<Player>>, source: Source) -> Response {
+    pub(super) async fn session(
+        &self,
+        wanted: &Wanted,
+        known: Option<Arc<Player>>,
+        source: Source,
+    ) -> Response {
         if !wanted.vhost.hls_sessions.ctx {
             let queries = Queries::all(told_vhost(&wanted.uri).unwrap_or_default());
             return source.render(&wanted.uri, queries).await.map_or_else(|refusal| refusal, answer);
@@ -238,7 +269,9 @@ impl Service {
             },
         };
         let name = format!("hls_ctx={}", player.session.cid);
-        let media = match wanted.vhost.hls_sessions.ts_ctx {
+        // What was recorded is for those who were admitted alone.
+        let is_guarded = wanted.vhost.hls_sessions.ts_ctx || matches!(source, Source::Recorded(_));
+        let media = match is_guarded {
             true => &name,
             false => told_vhost(&wanted.uri).unwrap_or_default(),
         };
@@ -254,7 +287,7 @@ impl Service {
     }
 
     /// Asks the gate for a new player, whose name is `cid` if it has one.
-    async fn admit(&self, wanted: &Wanted, cid: Option<Cid>) -> Result<Arc<Player>, Response> {
+    pub(super) async fn admit(&self, wanted: &Wanted, cid: Option<Cid>) -> Result<Arc<Player>, Response> {
         if self.sessions.is_full() {
             return Err(refusal::respond(&Refused::Unable("too many HLS players".into())));
         }
@@ -270,7 +303,7 @@ impl Service {
     }
 
     /// What the gate is asked for a player.
-    fn ask<'a>(&self, session: &'a Arc<Session>, wanted: &Wanted) -> Ask<'a> {
+    pub(super) fn ask<'a>(&self, session: &'a Arc<Session>, wanted: &Wanted) -> Ask<'a> {
         let request = session::Request {
             vhost: wanted.asked.clone(),
             app: wanted.app.clone(),
@@ -367,12 +400,12 @@ impl Service {
 }
 
 /// What a player is told that was sent away.
-fn ended(player: &Player) -> Response {
+pub(super) fn ended(player: &Player) -> Response {
     refuse(StatusCode::NOT_FOUND, &format!("HLS stream {} is EOF", player.session.cid))
 }
 
 /// The name that a request bears.
-fn ctx(uri: &Uri) -> Option<Cid> {
+pub(super) fn ctx(uri: &Uri) -> Option<Cid> {
     request::parameter(uri, "hls_ctx")?.parse().ok()
 }
 
@@ -406,7 +439,7 @@ fn answer(text: String) -> Response {
     ([(header::CONTENT_TYPE, PLAYLIST), (header::CACHE_CONTROL, LIVE)], text).into_response()
 }
 
-fn refuse(status: StatusCode, reason: &dyn Display) -> Response {
+pub(super) fn refuse(status: StatusCode, reason: &dyn Display) -> Response {
     (status, format!("{reason}\n")).into_response()
 }
 
@@ -508,7 +541,7 @@ impl HttpBody for Pieces {
 }
 
 /// The response, whose body counts as sent to this player.
-fn counted(response: Response, player: &Arc<Player>) -> Response {
+pub(super) fn counted(response: Response, player: &Arc<Player>) -> Response {
     let session = player.session.clone();
     let count = move |length| session.counters.add_sent(length as u64);
     response.map(|body| Body::new(Observed::new(body, count)))
