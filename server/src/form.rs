@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use formats::{Jitter, amf0, es, flv, hls, ts};
+use formats::{Jitter, amf0, cmaf, es, flv, hls, ts};
 use media::codec::Codec;
 use media::{Micros, Tracks};
 
@@ -78,6 +78,11 @@ pub fn segments(hls: &Hls, correction: Arc<AtomicI64>) -> hls::Segmenter {
         chunk: 32 << 10,
         ..Default::default()
     })
+}
+
+/// The stream in chunks of CMAF, which all that are made of them share.
+pub fn chunks() -> cmaf::Mux {
+    cmaf::Mux::new(cmaf::MuxOptions::default())
 }
 
 /// The RTP form of a stream. Streams of other protocols are packed if the vhost says so (`rtmp_to_rtc`).

@@ -3,6 +3,7 @@
 
 mod access;
 mod auth;
+mod dash;
 mod hls;
 mod observe;
 mod rtc;
@@ -437,6 +438,7 @@ impl<'a> Reader<'a> {
             http_static: self.http_static(block.inner("http_static"), name),
             hls,
             hls_sessions: self.hls_sessions(block.inner("hls")),
+            dash: self.dash(block.inner("dash")),
             hds: self.hds(block.inner("hds")),
             storage: self.storage(block.inner("storage"), name),
             rtc: self.rtc(block.inner("rtc")),
