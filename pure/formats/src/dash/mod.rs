@@ -123,9 +123,6 @@ impl Manifest {
             span(Micros(longest.0.saturating_mul(2)).min(depth)),
             span(longest),
         );
-        if !self.base.is_empty() {
-            let _ = writeln!(text, "  <BaseURL>{}</BaseURL>", escape(&self.base));
-        }
         for (n, period) in periods.iter().enumerate() {
             let _ = write!(text, "  <Period id=\"{}\" start=\"{}\"", period.id, span(period.start));
             if n + 1 < periods.len() {
@@ -136,7 +133,7 @@ impl Manifest {
                 .sets
                 .iter()
                 .filter(|set| !set.segments.is_empty())
-                .for_each(|set| write_set(set, &mut text));
+                .for_each(|set| write_set(set, &self.base, &mut text));
             text.push_str("  </Period>\n");
         }
         let _ = write!(
@@ -148,7 +145,9 @@ impl Manifest {
     }
 }
 
-fn write_set(set: &Set, text: &mut String) {
+/// Files are named with their folder, and not below a `BaseURL`, which players also take for the base of the clock's address.
+fn write_set(set: &Set, base: &str, text: &mut String) {
+    let base = escape(base);
     let (about, name) = (&set.about, set.name());
     let _ = write!(
         text,
@@ -184,8 +183,8 @@ fn write_set(set: &Set, text: &mut String) {
     }
     let _ = write!(
         text,
-        "        <SegmentTemplate timescale=\"{}\" presentationTimeOffset=\"{}\" initialization=\"{}\" \
-        media=\"{name}-$Number$.m4s\" startNumber=\"{}\">\n          <SegmentTimeline>\n",
+        "        <SegmentTemplate timescale=\"{}\" presentationTimeOffset=\"{}\" initialization=\"{base}{}\" \
+        media=\"{base}{name}-$Number$.m4s\" startNumber=\"{}\">\n          <SegmentTimeline>\n",
         about.timescale,
         set.zero,
         escape(&set.init),
@@ -288,11 +287,11 @@ mod tests {
         manifest.periods.push_back(period.clone());
         let text = manifest.write().unwrap();
         for want in [
-            "<BaseURL>a&amp;b/</BaseURL>",
+            "initialization=\"a&amp;b/video-init.mp4\"",
             "timeShiftBufferDepth=\"PT5.000S\" minBufferTime=\"PT2.000S\" suggestedPresentationDelay=\"PT4.000S\"",
             "<Period id=\"3\" start=\"PT0.000S\">",
             "codecs=\"avc1.64001f\" bandwidth=\"1000\" width=\"1280\" height=\"720\">",
-            "media=\"video-$Number$.m4s\" startNumber=\"7\"",
+            "media=\"a&amp;b/video-$Number$.m4s\" startNumber=\"7\"",
             "<S t=\"180000\" d=\"180000\" r=\"1\"/>\n            <S d=\"90000\"/>",
         ] {
             assert!(text.contains(want), "{want} in {text}");

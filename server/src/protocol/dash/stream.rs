@@ -119,7 +119,8 @@ impl Stream {
     fn chunk(&mut self, chunk: Chunk) {
         match self.grouping.chunk(&chunk) {
             Join::Opens { discontinuity } => {
-                self.close();
+                // What is lost is a discontinuity, too.
+                let discontinuity = !self.close() || discontinuity;
                 let lag =
                     chunk.video.as_ref().map_or(Micros::ZERO, |part| micros(part.lag, mp4_scale(&self.init)));
                 let begins = self.init.clone().filter(|_| discontinuity);
@@ -134,16 +135,20 @@ impl Stream {
         open.audio.extend(chunk.audio);
     }
 
-    /// The segment that is open is complete.
-    fn close(&mut self) {
-        let Some(open) = self.open.take() else { return };
-        if let Err(e) = self.write(open) {
-            // What comes next does not follow what is there.
-            self.grouping.restart();
-            if !std::mem::replace(&mut self.warned, true) {
-                warn!("dash: {}: {e}", self.key);
-            }
+    /// The segment that is open is complete. Says whether it is there; without one there is nothing to lose.
+    fn close(&mut self) -> bool {
+        let Some(open) = self.open.take() else { return true };
+        let written = self.write(open);
+        if let Err(e) = &written
+            && !std::mem::replace(&mut self.warned, true)
+        {
+            warn!("dash: {}: {e}", self.key);
         }
+        if written.is_err() {
+            let is_empty = |period: &mut Period| period.sets.iter().all(|set| set.segments.is_empty());
+            self.manifest.periods.pop_back_if(is_empty);
+        }
+        written.is_ok()
     }
 
     fn write(&mut self, open: Open) -> io::Result<()> {

@@ -146,7 +146,7 @@ fn every_publisher_has_a_period_and_other_tracks_another_init() {
     assert_eq!(manifest.matches("<Period").count(), 3);
     assert_eq!(manifest.matches("contentType=\"video\"").count(), 2);
     // Sound has the same init segment all the time.
-    assert_eq!(manifest.matches("initialization=\"audio-init.mp4\"").count(), 3, "{manifest}");
+    assert_eq!(manifest.matches("initialization=\"cam/audio-init.mp4\"").count(), 3, "{manifest}");
     assert!(manifest.contains("<Period id=\"2\""));
     assert_eq!(room.files().iter().filter(|name| name.ends_with(".mp4")).count(), 2);
 }
