@@ -21,6 +21,7 @@ use crate::control::Control;
 use crate::daemon::{self, Starter};
 use crate::file_watch;
 use crate::follow::Followers;
+use crate::forward::Forwarders;
 use crate::gate::{Gate, Passes};
 use crate::heartbeat;
 use crate::log;
@@ -170,14 +171,21 @@ impl App {
         let traces = config.traces.clone().map(|settings| Tracer::start(settings, &identity));
         let (tracer, traces) = traces.unzip();
         let tracer = tracer.unwrap_or_default();
+        let forwarders = Forwarders::start(&config, tracer.clone()).map_err(|e| system(&e))?;
         let breaker = Arc::<Breaker>::default();
         let passes = Arc::<Passes>::default();
         let tasks = Tasks::start(config.clone(), passes.clone()).map_err(|e| system(&e))?;
         let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller.clone(), identity.clone());
         let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone()).with_passes(passes);
+<<<<<<< HEAD
         let gate =
             gate.with_watcher(hls.packager.clone()).with_watcher(hds.clone()).with_watcher(dash.clone());
         let gate = Arc::new(gate.with_watcher(http_live::FastCache).with_watcher(tasks.clone()));
+=======
+        let gate = gate.with_watcher(hls.packager.clone()).with_watcher(hds.clone());
+        let gate = gate.with_watcher(http_live::FastCache).with_watcher(tasks.clone());
+        let gate = Arc::new(gate.with_watcher(forwarders.clone()));
+>>>>>>> main
         let service =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
         let (reloads, asks) = Reloads::new();
@@ -195,6 +203,7 @@ impl App {
             storage: store.figures(),
             log: log.meter(),
             tracer: tracer.clone(),
+            forward: forwarders.figures(),
             tasks: tasks.clone(),
         });
         let lasting = Lasting {
@@ -204,6 +213,7 @@ impl App {
             samples,
             hls: hls.service(gate.clone()),
             rooms: Rooms::default(),
+            forwarders,
             store: store.clone(),
             reloads,
             metrics: metrics.clone(),
@@ -382,9 +392,11 @@ impl App {
         // They would take the end of their connections for a reason to complain.
         tasks.close();
         cores.stop();
+        // Publishers are gone, and what they have sent last is on its way.
+        reloader.lasting.forwarders.stop();
         traces.into_iter().for_each(Traces::finish);
         tasks.stop();
-        // Publishers are gone, what they have sent last is written.
+        // It is written, too.
         followers.stop();
         reloader.lasting.store.stop();
         if let Quit::Graceful(_) = quit {

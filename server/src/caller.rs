@@ -158,14 +158,8 @@ impl Caller {
 }
 
 fn build(tls_ca: Option<&Path>) -> Result<Client, String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?
-        .with_root_certificates(authorities(tls_ca)?)
-        .with_no_client_auth();
     Client::builder()
-        .tls_backend_preconfigured(tls)
+        .tls_backend_preconfigured(tls(tls_ca)?)
         .user_agent(crate::SIGNATURE)
         .http1_only()
         // Who is asked is configured, and neither a service nor the environment changes it.
@@ -177,6 +171,17 @@ fn build(tls_ca: Option<&Path>) -> Result<Client, String> {
         .tcp_nodelay(true)
         .build()
         .map_err(told)
+}
+
+/// How others prove who they are: by the authorities in the file, those of the system if there is none. Reads files.
+///
+/// # Errors
+/// The file is not there, or has no certificate in it.
+pub fn tls(tls_ca: Option<&Path>) -> Result<ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(|e| e.to_string())?;
+    Ok(config.with_root_certificates(authorities(tls_ca)?).with_no_client_auth())
 }
 
 /// The certificates that vouch for services.

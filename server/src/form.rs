@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use formats::{Jitter, amf0, cmaf, es, flv, hls, ts};
 use media::codec::Codec;
-use media::{Micros, Tracks};
+use media::{Frame, Micros, Remux, Sound, Stamped, Tracks};
 
 use crate::config::{self, Hls, HttpFormat, HttpRemux, Vhost};
 use crate::gate;
@@ -30,6 +30,30 @@ pub fn following(vhost: &Vhost) -> Following {
 pub fn flv(vhost: &Vhost, tracks: &Arc<Tracks>) -> flv::Mux {
     let reduce_sequence_header = vhost.play.reduce_sequence_header;
     flv::Mux::new(flv::MuxOptions { jitter: jitter(vhost, tracks), reduce_sequence_header })
+}
+
+/// The FLV form for other servers: with the publisher's own times, since they are to correct them as they like.
+pub struct Original(flv::Mux);
+
+/// The stream for other servers.
+pub fn original() -> Original {
+    Original(flv::Mux::new(flv::MuxOptions { jitter: Jitter::Off, reduce_sequence_header: false }))
+}
+
+impl Remux for Original {
+    type Unit = flv::Tag;
+
+    fn tracks(&mut self, tracks: &Tracks, out: &mut Vec<Stamped<flv::Tag>>) {
+        self.0.tracks(tracks, out);
+    }
+
+    fn frame(&mut self, frame: &Frame, out: &mut Vec<Stamped<flv::Tag>>) {
+        self.0.frame(frame, out);
+    }
+
+    fn sound(&self) -> Sound {
+        self.0.sound()
+    }
 }
 
 fn jitter(vhost: &Vhost, tracks: &Arc<Tracks>) -> Jitter {

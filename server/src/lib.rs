@@ -14,6 +14,7 @@ mod events;
 mod file_watch;
 mod follow;
 mod form;
+mod forward;
 mod gate;
 mod heartbeat;
 mod http;

@@ -250,6 +250,7 @@ impl Reloader {
         }
         self.log.turn(log);
         self.door.set_limit(config.max_connections as usize);
+        self.lasting.forwarders.turn(&config);
         self.lasting.store.turn(&config);
         self.lasting.tasks.turn(&config);
         self.lasting.gate.turn(config.clone());

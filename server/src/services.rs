@@ -8,6 +8,7 @@ use axum::{Router, middleware};
 
 use crate::api;
 use crate::config::Config;
+use crate::forward::Forwarders;
 use crate::gate::Gate;
 use crate::http::{self, Files};
 use crate::media_port::MediaPort;
@@ -35,6 +36,8 @@ pub struct Lasting {
     pub hls: hls::Service,
     /// Where calls find each other.
     pub rooms: Rooms,
+    /// Copies for other servers.
+    pub forwarders: Forwarders,
     /// Object storage.
     pub store: Store,
     /// How a reload is asked for.
@@ -83,8 +86,19 @@ impl Current {
 impl Services {
     /// What serves by this configuration; media of WebRTC goes by `media`.
     pub fn new(config: &Arc<Config>, lasting: &Lasting, media: Option<&MediaPort>) -> Self {
-        let Lasting { gate, roll, identity, samples, hls, rooms, reloads, metrics, tasks, store: _ } =
-            lasting;
+        let Lasting {
+            gate,
+            roll,
+            identity,
+            samples,
+            hls,
+            rooms,
+            forwarders,
+            reloads,
+            metrics,
+            tasks,
+            store: _,
+        } = lasting;
         let api = api::State {
             config: config.clone(),
             roll: roll.clone(),
@@ -93,6 +107,7 @@ impl Services {
             samples: samples.clone(),
             reloads: reloads.clone(),
             metrics: metrics.clone(),
+            forwarders: forwarders.clone(),
             tasks: tasks.clone(),
         };
         let files = Files::new(config, gate.clone());

@@ -348,7 +348,6 @@ fn what_is_not_built_is_refused_by_name_when_asked_for() {
         ("query_latest_version yes;", "`query_latest_version` is not built yet"),
         ("vhost a { cluster { mode remote; } }", "`mode` is not built yet"),
         ("vhost a { mode remote; }", "`mode` is not built yet"),
-        ("vhost a { forward b; }", "`forward` is not built yet"),
         ("stream_caster { enabled off; } stream_caster { enabled on; }", "`stream_caster` is not built yet"),
         ("stream_caster { enabled on; caster flv; }", "`stream_caster` is not built yet"),
     ] {

@@ -204,9 +204,14 @@ impl Client {
     /// Sends one message of the stream; `timestamp` in milliseconds. `false`, and nothing is sent, unless this is a publisher
     /// whose stream has started.
     pub fn send(&mut self, kind: MediaKind, timestamp: u32, payload: &[u8]) -> bool {
+        self.send_parts(kind, timestamp, payload, &[])
+    }
+
+    /// The same for a payload of two pieces.
+    pub fn send_parts(&mut self, kind: MediaKind, timestamp: u32, head: &[u8], rest: &[u8]) -> bool {
         match &mut self.stage {
             Stage::Running { writer, .. } if self.options.role == Role::Publish => {
-                writer.write(kind, timestamp, payload, &[], &mut self.link.out);
+                writer.write(kind, timestamp, head, rest, &mut self.link.out);
                 true
             }
             _ => false,

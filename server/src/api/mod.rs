@@ -7,6 +7,7 @@ mod call;
 mod clusters;
 mod echo;
 mod events;
+mod forwards;
 mod health;
 mod index;
 mod lists;
@@ -27,6 +28,7 @@ use axum::routing::any;
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::forward::Forwarders;
 use crate::gate::Gate;
 use crate::http::finish;
 use crate::metrics;
@@ -58,6 +60,8 @@ pub struct State {
     pub reloads: Reloads,
     /// What metrics are made of.
     pub metrics: Arc<metrics::Sources>,
+    /// Copies for other servers.
+    pub forwarders: Forwarders,
     /// Programs that the server starts.
     pub tasks: Tasks,
 }
@@ -91,6 +95,7 @@ fn routes() -> Router<State> {
         .route("/api/v1/raw", any(raw::raw))
         .route("/api/v1/clusters", any(clusters::clusters))
         .route("/api/v1/events", any(events::events))
+        .route("/api/v1/forwards", any(forwards::forwards))
         .route("/api/v1/tasks", any(tasks::tasks))
         .route(openapi::PATH, any(openapi::openapi))
         .route("/api/v1/tests/requests", any(echo::requests))

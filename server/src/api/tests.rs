@@ -68,7 +68,8 @@ impl Server {
         let metrics = crate::metrics::tests::sources(&gate, &roll, &identity);
         let samples = metrics.samples.clone();
         let tasks = metrics.tasks.clone();
-        let state = State { config, roll, gate, identity, samples, reloads, metrics, tasks };
+        let forwarders = Forwarders::start(&config, Arc::default()).unwrap();
+        let state = State { config, roll, gate, identity, samples, reloads, metrics, tasks, forwarders };
         Self { router: router(state.clone()), state }
     }
 

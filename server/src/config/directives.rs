@@ -225,7 +225,8 @@ mod tests {
         assert_eq!(of("srs_log_tank"), ["SRS_SRS_LOG_TANK", "SRS_LOG_TANK"]);
         assert_eq!(of("chunk_size"), ["SRS_VHOST_CHUNK_SIZE"]);
         assert!(of("vhost.enabled").is_empty());
-        assert!(of("vhost.forward.enabled").is_empty());
+        assert_eq!(of("vhost.forward.enabled"), ["SRS_VHOST_FORWARD_ENABLED"]);
+        assert!(of("vhost.forward.destination").is_empty());
         assert!(of("stats.network").is_empty());
         assert!(of("is_full").is_empty());
     }

@@ -3,7 +3,11 @@
 
 mod access;
 mod auth;
+<<<<<<< HEAD
 mod dash;
+=======
+mod forward;
+>>>>>>> main
 mod hls;
 mod observe;
 mod rtc;
@@ -449,6 +453,7 @@ impl<'a> Reader<'a> {
             signed_url: self.signed_url(block.inner("signed_url")),
             limits: self.limits(block.inner("limits")),
             hooks: self.hooks(block.inner("http_hooks"), block.inner("hls")).map(Arc::new),
+            forward: self.forward(block.inner("forward"), block.inner("publish")).map(Arc::new),
             ingests: self.ingests(block),
             transcodes: self.transcodes(block),
             exec: self.exec(block.inner("exec")),

@@ -9,6 +9,7 @@ pub mod auth;
 mod check;
 pub mod directives;
 mod environment;
+mod forward;
 mod hls;
 pub mod legacy;
 pub mod lexer;
@@ -31,6 +32,7 @@ use ipnet::IpNet;
 pub use access::{Hooks, Limits, Most, Refer, Rule, Secret, Security, SignedUrl, Token};
 pub use auth::{Area, Auth, Credentials};
 pub use environment::Environment;
+pub use forward::{Destination, Forward};
 pub use hls::{Hls, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};
@@ -382,6 +384,8 @@ pub struct Vhost {
     pub limits: Limits,
     /// Callbacks, if they are on.
     pub hooks: Option<Arc<Hooks>>,
+    /// Copies for other servers, if there are any.
+    pub forward: Option<Arc<Forward>>,
     /// Inputs that are pulled.
     pub ingests: Vec<task::Ingest>,
     /// Streams that are transcoded.

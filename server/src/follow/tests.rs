@@ -130,7 +130,8 @@ impl Scene {
         let (kind, request) = (Kind::FmlePublish, Arc::default());
         let entry = Entry { session: &session, kind, broadcast: &broadcast, request };
         let client = Arc::<Roll>::default().seat(entry).client().clone();
-        let published = Published { broadcast, vhost: vhost(seconds), session, client, reporter: None };
+        let (vhost, reporter, forward_to) = (vhost(seconds), None, None);
+        let published = Published { broadcast, vhost, session, client, reporter, forward_to };
         self.follower.published(&published);
         (publication, published)
     }

@@ -25,7 +25,7 @@ use tracing::info;
 
 use crate::breaker::Breaker;
 use crate::caller::Caller;
-use crate::config::{Config, Shed, Vhost};
+use crate::config::{Config, Destination, Shed, Vhost};
 use crate::process::Identity;
 use crate::session::{Cid, Client, Entry, Kind, Meter, Request, Roll, Seat, Session};
 use crate::sound;
@@ -117,6 +117,8 @@ pub struct Published {
     pub client: Arc<Client>,
     /// What tells services of its segments, if they want to know.
     pub reporter: Option<Reporter>,
+    /// Where a service wants it forwarded to, if there is one and it has just been asked.
+    pub forward_to: Option<Arc<[Destination]>>,
 }
 
 /// See the module.
@@ -238,9 +240,10 @@ impl Gate {
             let name = &client.stream.key.vhost;
             match find(&config, name) {
                 Some(now) if now.enabled => {
-                    let changed = find(&before, name).is_none_or(|before| before != now);
+                    let before = find(&before, name);
+                    let changed = before.as_ref().is_none_or(|before| *before != now);
                     if changed && client.kind.is_publish() {
-                        self.tell_turned(&client, &now);
+                        self.tell_turned(&client, before.as_deref(), &now);
                     }
                 }
                 now => client.session.kick(format!(
@@ -256,13 +259,45 @@ impl Gate {
         let reporter = self.hooks.as_ref().zip(vhost.hooks.as_ref());
         let reporter = reporter.map(|(hooks, config)| hooks.reporter(config, client));
         let (session, client) = (client.session.clone(), client.clone());
-        Published { broadcast, vhost, session, client, reporter }
+        Published { broadcast, vhost, session, client, reporter, forward_to: None }
     }
 
-    fn tell_turned(&self, publisher: &Arc<Client>, vhost: &Arc<Vhost>) {
+    fn tell_turned(&self, publisher: &Arc<Client>, before: Option<&Vhost>, vhost: &Arc<Vhost>) {
         let Some(broadcast) = publisher.stream.broadcast() else { return };
         let stream = self.published(publisher, broadcast, vhost.clone());
         self.watchers.iter().for_each(|watcher| watcher.turned(&stream));
+        // Another service is to be asked, while the stream goes on.
+        let backend = |vhost: &Vhost| vhost.forward.as_ref().and_then(|forward| forward.backend.clone());
+        if let (Some(hooks), Some(forward)) = (&self.hooks, &vhost.forward)
+            && backend(vhost).is_some()
+            && before.and_then(backend) != backend(vhost)
+        {
+            let (key, id) = (publisher.stream.key.clone(), publisher.stream.id.clone());
+            let question = hooks.forward_to(&hooks::Who::of(publisher), forward, &key, id);
+            let watchers = self.watchers.clone();
+            hooks.spawn(async move {
+                // What is wrong is in the log; destinations stay as they are.
+                let Ok(forward_to) = question.await else { return };
+                let stream = Published { forward_to: Some(forward_to), ..stream };
+                if stream.broadcast.is_live() {
+                    watchers.iter().for_each(|watcher| watcher.turned(&stream));
+                }
+            });
+        }
+    }
+
+    /// Where a service wants a stream forwarded to, if there is one.
+    async fn forward_to(
+        &self,
+        ask: &Ask<'_>,
+        vhost: &Vhost,
+        key: &StreamKey,
+    ) -> Result<Option<Arc<[Destination]>>, Refused> {
+        let backend = vhost.forward.as_ref().filter(|forward| forward.backend.is_some());
+        let Some((hooks, forward)) = self.hooks.as_ref().zip(backend) else { return Ok(None) };
+        let question = hooks.forward_to(&hooks::Who::asks(ask), forward, key, self.roll.stream_id(key));
+        let answered = hooks.spawn(question).await;
+        answered.map_err(|_| Refused::Unable("the callbacks fail".into()))?.map(Some)
     }
 
     /// Admits a publisher. May be dropped when the client leaves meanwhile.
@@ -333,6 +368,7 @@ impl Gate {
         let vhost = self.vhost(&ask.request.vhost)?;
         let key = key(&ask, &vhost)?;
         let admission = self.admit(&ask, &vhost, &key, pass).await?;
+        let forward_to = self.forward_to(&ask, &vhost, &key).await?;
         let broadcast = self.hub.open(&key, &rules(&vhost));
         let mut publication =
             broadcast.publish().map_err(|hub::Busy| Refused::Busy(self.publisher(&broadcast)))?;
@@ -342,7 +378,7 @@ impl Gate {
         publication.convert_with(sound::converter(sound::Wishes { opus_bitrate, aac_bitrate, speaks_rtmp }));
         let seat = self.seat(ask, &broadcast)?;
         let settings = self.book.follow(&vhost, || self.config());
-        let stream = self.published(seat.client(), broadcast, settings.now());
+        let stream = Published { forward_to, ..self.published(seat.client(), broadcast, settings.now()) };
         self.watchers.iter().for_each(|watcher| watcher.published(&stream));
         let (vhost, who) = (stream.vhost.clone(), Who::Publisher(Box::new(stream)));
         Ok(Publishing {
@@ -382,6 +418,7 @@ impl Gate {
             broadcast,
             vhost: settings.now(),
             settings,
+            ends: pass,
             seat,
             journey,
         })
@@ -608,6 +645,8 @@ pub struct Playing {
     pub vhost: Arc<Vhost>,
     /// The vhost's rules, now and later.
     pub settings: Settings,
+    /// It ends with its publisher: a program of ours, which waits for no other one.
+    pub ends: bool,
     seat: Seat,
     journey: Inside,
 }

@@ -11,8 +11,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::session::Request;
 
-/// The parameter; the log masks it.
-const PARAMETER: &str = "oxcast_pass";
+/// The parameter, with its sign; the log masks it.
+const PARAMETER: &str = "oxcast_pass=";
 
 /// All passes that are good now, by their text.
 #[derive(Default)]
@@ -66,7 +66,7 @@ impl Pass {
     pub fn on(&self, url: &str) -> String {
         // In `app?vhost=v/stream`, the query of the stream is another one.
         let has_query = url.rsplit('/').next().is_some_and(|name| name.contains('?'));
-        format!("{url}{}{PARAMETER}={}", if has_query { '&' } else { '?' }, self.text)
+        format!("{url}{}{PARAMETER}{}", if has_query { '&' } else { '?' }, self.text)
     }
 }
 
@@ -84,10 +84,7 @@ impl Drop for Pass {
 
 /// Takes the pass out of a query.
 fn take(text: &mut String) -> Option<String> {
-    let name = format!("{PARAMETER}=");
-    let at = text.find(&name)?;
-    let (before, rest) = text.split_at_checked(at)?;
-    let value = rest.get(name.len()..)?;
+    let (before, value) = text.split_once(PARAMETER)?;
     let end = value.find(['&', ';', '?', '#', '/']).unwrap_or(value.len());
     let (value, after) = value.split_at_checked(end)?;
     let value = value.to_owned();

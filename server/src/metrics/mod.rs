@@ -17,6 +17,7 @@ use axum::routing::get;
 use crate::api::Samples;
 use crate::breaker::Breaker;
 use crate::config::{Config, Exporter};
+use crate::forward;
 use crate::gate::Gate;
 use crate::log;
 use crate::net::{Door, Loads};
@@ -53,6 +54,8 @@ pub struct Sources {
     pub log: log::Meter,
     /// Traces.
     pub tracer: Arc<Tracer>,
+    /// Copies for other servers.
+    pub forward: Arc<forward::Figures>,
     /// Programs that the server has started.
     pub tasks: Tasks,
 }

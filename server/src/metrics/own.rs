@@ -20,6 +20,7 @@ pub(super) fn write(page: &mut Page, sources: &Sources, census: &Census) {
     door(page, sources);
     load(page, sources);
     hls(page, sources);
+    forward(page, sources);
     storage(page, sources);
     callbacks(page, sources);
     log(page, sources);
@@ -153,6 +154,41 @@ fn hls(page: &mut Page, sources: &Sources) {
         "Pieces of HLS segments dropped because the disk did not keep up.",
     )
     .value(hls.pieces_lost.load(Relaxed));
+}
+
+/// Copies for other servers.
+fn forward(page: &mut Page, sources: &Sources) {
+    let figures = &sources.forward;
+    let mut each = |name, help, figure: &AtomicU64, rises| {
+        let family = if rises { page.counter(name, help) } else { page.gauge(name, help) };
+        family.value(figure.load(Relaxed));
+    };
+    each(
+        "oxcast_forwarders",
+        "Destinations that published streams are copied to.",
+        &figures.forwarders,
+        false,
+    );
+    each("oxcast_forwarders_connected", "Those that take their stream.", &figures.connected, false);
+    each(
+        "oxcast_forward_connections_total",
+        "Times that a destination took a stream.",
+        &figures.connections,
+        true,
+    );
+    each(
+        "oxcast_forward_failures_total",
+        "Times that one did not, or that its connection broke.",
+        &figures.failures,
+        true,
+    );
+    each("oxcast_forward_bytes_total", "Bytes sent to destinations.", &figures.bytes, true);
+    each(
+        "oxcast_forward_dropped_units_total",
+        "Media units that slow destinations missed.",
+        &figures.dropped,
+        true,
+    );
 }
 
 /// Calls of web services, by event.

@@ -26,6 +26,7 @@ pub fn sources(gate: &Arc<Gate>, roll: &Arc<Roll>, identity: &Arc<Identity>) -> 
         storage: Arc::default(),
         log: Log::for_tests().meter(),
         tracer: Arc::default(),
+        forward: Arc::default(),
         tasks: Tasks::start(gate.config(), Arc::default()).unwrap(),
     })
 }

@@ -188,9 +188,14 @@ impl Session {
         self.traced.store(true, Ordering::Relaxed);
     }
 
+    /// Whether they are.
+    pub fn is_traced(&self) -> bool {
+        self.traced.load(Ordering::Relaxed)
+    }
+
     /// The `traceparent` of requests that the server makes for it (W3C Trace Context), recorded here or not.
     pub fn traceparent(&self) -> String {
-        self.trace.traceparent(self.traced.load(Ordering::Relaxed))
+        self.trace.traceparent(self.is_traced())
     }
 
     /// Ends the session; `reason` goes to the log.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use hub::StreamKey;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
@@ -32,12 +33,21 @@ pub(super) struct State {
     pub(super) since: Instant,
     /// Why it ended the last time.
     pub(super) reason: String,
+    /// The stream that it is to publish, and who is told that it does not any more.
+    publishes: Option<(StreamKey, Arc<Notify>)>,
 }
 
 impl Status {
     pub(super) fn new(plan: Plan) -> Arc<Self> {
-        let state = State { pid: None, since: Instant::now(), reason: String::new() };
+        let state = State { pid: None, since: Instant::now(), reason: String::new(), publishes: None };
         Arc::new(Self { plan, restarts: AtomicU64::new(0), state: Mutex::new(state) })
+    }
+
+    /// The publisher of a stream has left. If that was this program, it should end soon by itself.
+    pub(super) fn lose(&self, key: &StreamKey) {
+        if let Some((_, lost)) = self.state.lock().publishes.as_ref().filter(|(of, _)| of == key) {
+            lost.notify_one();
+        }
     }
 
     fn set(&self, pid: Option<u32>, reason: Option<&str>) {
@@ -70,6 +80,9 @@ impl Patience {
         wait
     }
 }
+
+/// A program whose stream has ended has so long to end as well.
+const HANGS: Duration = Duration::from_secs(5);
 
 /// Keeps a program running until `stop` says so, or is dropped.
 pub(super) async fn keep(desk: Arc<Desk>, status: Arc<Status>, stop: watch::Receiver<bool>) {
@@ -157,18 +170,36 @@ async fn run(desk: &Desk, status: &Status, ending: &mut Ending) -> Result<Option
     status.set(Some(child.pid()), None);
     let log = prepared.log.as_ref().map(|log| format!(", log={}", log.display())).unwrap_or_default();
     info!("{} {name}: started, pid={}{log}: {command}", kind.name(), child.pid());
-    let stopped = tokio::select! {
+    let lost = Arc::<Notify>::default();
+    status.state.lock().publishes = prepared.publishes.clone().map(|key| (key, lost.clone()));
+    // A camera that says nothing has its stream end for silence, while ffmpeg goes on waiting.
+    let hangs = async {
+        lost.notified().await;
+        sleep(HANGS).await;
+    };
+    let why = tokio::select! {
         biased;
-        () = ending.asked() => true,
-        () = child.ended() => false,
+        () = ending.asked() => Why::Asked,
+        () = child.ended() => Why::Itself,
+        () = hangs => Why::Hangs,
     };
     let pid = child.pid();
     let ended = child.end().await;
-    if stopped {
-        info!("{} {name}: ended, pid={pid}", kind.name());
-        return Ok(None);
-    }
-    Ok(Some(end(ended, &last.lock())))
+    Ok(match why {
+        Why::Asked => {
+            info!("{} {name}: ended, pid={pid}", kind.name());
+            None
+        }
+        Why::Itself => Some(end(ended, &last.lock())),
+        Why::Hangs => Some((false, "its stream has ended, and it did not: its input hangs".into())),
+    })
+}
+
+/// Why a run ends.
+enum Why {
+    Asked,
+    Itself,
+    Hangs,
 }
 
 /// In words for the log.

@@ -247,7 +247,7 @@ impl Tasks {
         if commands.is_empty() || *self.0.desk.mode.borrow() == Mode::Ending {
             return;
         }
-        for plan in plan::commands(commands, &Facts::new(client, vhost), event) {
+        for plan in plan::commands(commands, &Facts::new(client), event) {
             let alive = self.0.alive.lock();
             let Some(alive) = alive.as_ref().cloned() else { return };
             let Ok(place) = self.0.commands.clone().try_acquire_owned() else {
@@ -302,6 +302,7 @@ impl Watcher for Tasks {
             streams.remove(key);
         }
         drop(streams);
+        self.0.ingests.lock().iter().for_each(|kept| kept.status.lose(key));
         self.tell(&stream.client, "unpublish", |exec| &exec.unpublish);
     }
 

@@ -72,8 +72,6 @@ pub(super) struct Facts {
     tc_url: String,
     swf_url: String,
     page_url: String,
-    /// A program of ours that plays it should not be taken for a player.
-    guarded: bool,
 }
 
 /// A program that is about to start, and what it holds while it runs.
@@ -81,20 +79,15 @@ pub(super) struct Prepared {
     pub(super) invocation: Invocation,
     /// Where its log is, if it has one.
     pub(super) log: Option<PathBuf>,
+    /// The stream of this server that it is to publish without end, if it is to.
+    pub(super) publishes: Option<StreamKey>,
     _passes: Vec<Pass>,
     _output: Option<Output>,
 }
 
 impl Facts {
-    pub(super) fn new(client: &Client, vhost: &Vhost) -> Arc<Self> {
+    pub(super) fn new(client: &Client) -> Arc<Self> {
         let request = &client.request;
-        let restricts = vhost.security.is_some()
-            || vhost.refer.is_some()
-            || vhost.token.as_ref().is_some_and(|token| token.play)
-            || vhost.signed_url.as_ref().is_some_and(|signed| signed.play)
-            || vhost.limits != Default::default()
-            || vhost.exec.as_ref().is_some_and(|exec| !exec.play.is_empty() || !exec.stop.is_empty());
-        let asks = vhost.hooks.as_ref().is_some_and(|h| !h.on_play.is_empty() || !h.on_connect.is_empty());
         Arc::new(Self {
             key: client.stream.key.clone(),
             port: Url::of_app(&request.tc_url).port,
@@ -102,7 +95,6 @@ impl Facts {
             tc_url: request.tc_url.clone(),
             swf_url: request.swf_url.clone(),
             page_url: request.page_url.clone(),
-            guarded: restricts || asks,
         })
     }
 }
@@ -138,7 +130,7 @@ pub(super) fn of_publisher(client: &Client, vhost: &Vhost, is_output: bool) -> V
     if exec.is_empty() && vhost.transcodes.is_empty() {
         return Vec::new();
     }
-    let stream = Facts::new(client, vhost);
+    let stream = Facts::new(client);
     let mut plans = commands(exec, &stream, "publish");
     // Players over RTMP get nothing of it; and what a transcoder has made is not transcoded again.
     if is_output || client.kind == ClientKind::RtcPublish && !vhost.rtc.rtc_to_rtmp {
@@ -232,13 +224,14 @@ fn pull(
     let output = tidy(&output);
     let target = Url::parse(&output);
     let log = log_path(config, &["ffmpeg-ingest", vhost, &target.app, &target.stream]);
-    let pass = own(config, &output).and_then(|key| desk.passes.issue(&key, true, true));
+    let publishes = own(config, &output);
+    let pass = publishes.as_ref().and_then(|key| desk.passes.issue(key, true, true));
     let output = pass.as_ref().map_or(output.clone(), |pass| pass.on(&output));
     let (kind, loops, url) = (ingest.input, ingest.loops, &*ingest.url);
     let source = Source::Pulled { level: &config.task_log.level, kind, url, loops };
     let words = ffmpeg::words(&ingest.ffmpeg, engine, &source, &output);
     let invocation = Invocation { words, ..Invocation::default() };
-    Ok(Prepared { invocation, log, _passes: pass.into_iter().collect(), _output: None })
+    Ok(Prepared { invocation, log, publishes, _passes: pass.into_iter().collect(), _output: None })
 }
 
 fn transcode(
@@ -279,6 +272,7 @@ fn transcode(
     Ok(Prepared {
         invocation: Invocation { words, ..Invocation::default() },
         log,
+        publishes: None,
         _passes: [input, out].into_iter().flatten().collect(),
         _output: target.map(|key| desk.outputs.enter(key)),
     })
@@ -290,8 +284,8 @@ fn run(desk: &Desk, config: &Config, stream: &Facts, command: &Command) -> Resul
         return Err("the name of the stream can be no part of a command".into());
     }
     let (host, port) = door(config, Some(stream.port)).unwrap_or_else(|| ("127.0.0.1".into(), 1935));
-    // Programs that get in anyhow need no pass.
-    let pass = stream.guarded.then(|| desk.passes.issue(key, false, false)).flatten();
+    // Good more than once: a script may look at a stream before it records it.
+    let pass = desk.passes.issue(key, false, false);
     let url = address(&host, port, key);
     let url = pass.as_ref().map_or(url.clone(), |pass| pass.on(&url));
     let moment = Moment::now(config);
@@ -323,7 +317,7 @@ fn run(desk: &Desk, config: &Config, stream: &Facts, command: &Command) -> Resul
     let (stdout, stderr) = (file(&command.stdout).transpose()?, file(&command.stderr).transpose()?);
     let log = log_path(config, &["exec", &key.vhost, &key.app, &key.stream]);
     let invocation = Invocation { words, stdout, stderr };
-    Ok(Prepared { invocation, log, _passes: pass.into_iter().collect(), _output: None })
+    Ok(Prepared { invocation, log, publishes: None, _passes: pass.into_iter().collect(), _output: None })
 }
 
 /// A moment for names.

@@ -32,7 +32,6 @@ fn facts(app: &str, stream: &str) -> Arc<Facts> {
         tc_url: "rtmp://h/live".into(),
         swf_url: "s.swf".into(),
         page_url: "http://p/".into(),
-        guarded: false,
     })
 }
 
@@ -150,7 +149,7 @@ fn commands_get_what_is_known() {
         ("x [vhost] [port] [app] [stream] [param] [engine]", "x v.com 1936 live a ?id=7 [engine]"),
         (
             "x [url] [tcUrl] [swfUrl] [pageUrl]",
-            "x rtmp://127.0.0.1:1936/live?vhost=v.com/a rtmp://h/live s.swf http://p/",
+            "x rtmp://127.0.0.1:1936/live?vhost=v.com/a?PASS rtmp://h/live s.swf http://p/",
         ),
     ] {
         assert_eq!(run(&stream, command).unwrap(), (want.into(), none(), none()), "{command}");
@@ -162,9 +161,7 @@ fn commands_get_what_is_known() {
     assert!(run(&facts("live", "-rf"), "rm [stream]").is_err());
     assert_eq!(run(&facts("live", "-rf"), "x -n[stream]").unwrap().0, "x -n-rf");
     assert!(run(&facts("live", "../a"), "x [stream]").is_err());
-    let mut guarded = Arc::into_inner(facts("a/b/c", "d")).unwrap();
-    guarded.guarded = true;
-    let words = run(&Arc::new(guarded), "x [url]").unwrap().0;
+    let words = run(&facts("a/b/c", "d"), "x [url]").unwrap().0;
     assert_eq!(words, "x rtmp://127.0.0.1:1936/a/b/c/d?vhost=v.com&PASS");
 }
 

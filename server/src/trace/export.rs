@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, warn};
 
 use super::span::{Attribute, Span, Value};
-use super::{Context, Journey};
+use super::{Context, Journey, Part};
 use crate::caller::{self, Call, Caller};
 use crate::config::Traces;
 use crate::process::Identity;
@@ -63,6 +63,11 @@ impl Tracer {
     /// The journey of a client that comes to the gate, if it is to be traced.
     pub fn begin(self: &Arc<Self>, session: &Session, kind: Kind, request: &Request) -> Option<Journey> {
         Journey::begin(self, session, kind, request)
+    }
+
+    /// What the server does for a client, as a part of its trace, if that is recorded.
+    pub fn part(self: &Arc<Self>, session: &Session, name: &'static str) -> Option<Part> {
+        Part::begin(self, session, name)
     }
 
     /// Spans that a collector has taken.

@@ -82,6 +82,32 @@ impl Moment {
     }
 }
 
+/// What the server does for a publisher meanwhile, as a part of its trace. Only its end tells of it.
+pub struct Part(Open);
+
+impl Part {
+    /// A part of a client's trace, if that is recorded.
+    pub(super) fn begin(tracer: &Arc<Tracer>, session: &Session, name: &'static str) -> Option<Self> {
+        let trace = session.trace();
+        session.is_traced().then(|| Self(Open::new(tracer, name, trace.child(), Some(trace))))
+    }
+
+    /// Something is known of it.
+    pub fn note(&mut self, name: &'static str, text: &str) {
+        self.0.span.attributes.push((name, Value::Text(text.to_owned())));
+    }
+
+    /// It is over.
+    pub fn end(self) {
+        self.0.end();
+    }
+
+    /// It went wrong.
+    pub fn fail(self, reason: &str) {
+        self.0.fail(reason);
+    }
+}
+
 /// A client at the gate.
 pub struct Journey {
     session: Open,

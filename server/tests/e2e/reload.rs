@@ -18,7 +18,7 @@ use crate::media::{Camera, GOP, Player};
 
 impl Server {
     /// What its file says.
-    fn config(&self) -> String {
+    pub fn config(&self) -> String {
         fs::read_to_string(self.dir.join("oxcast.conf")).unwrap()
     }
 
@@ -32,7 +32,7 @@ impl Server {
 
     /// Another text for the file, and a reload by command, which must succeed: what it says.
     #[track_caller]
-    fn reloads(&self, config: &str) -> String {
+    pub fn reloads(&self, config: &str) -> String {
         self.write_config(config);
         let output = self.command(&["reload"]);
         let text = String::from_utf8(output.stdout).unwrap();

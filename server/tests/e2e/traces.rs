@@ -144,6 +144,22 @@ fn a_collector_gets_the_way_from_publish_to_play() {
 }
 
 #[test]
+fn a_connection_to_another_server_is_a_part_of_the_publish() {
+    let (collector, nobody) = (Collector::start(), free_port());
+    let top = format!("traces {{ enabled on; endpoint http://{}; }}", collector.at);
+    let vhost = format!("forward {{ enabled on; destination 127.0.0.1:{nobody}; }}");
+    let server = Server::with(Setup { top: &top, vhost: &vhost, ..Setup::default() });
+    let client = Client::publish(&server, "a");
+    let traced = server.logged(&["traced as 00-"]);
+    server.logged(&["[WARN]", "forward to", "again in 3s"]);
+    let span = until("a span of the forwarder", SOON, || collector.named("forward").pop());
+    assert!(traced.contains(&span["Trace ID"]) && traced.contains(&span["Parent ID"]), "{span:#?} {traced}");
+    assert_eq!(span["oxcast.destination"], format!("Str(rtmp://127.0.0.1:{nobody}/live/a)"));
+    assert!(span.values().any(|value| value.contains("refused")), "{span:#?}");
+    client.stop();
+}
+
+#[test]
 fn without_a_collector_the_server_goes_on_and_counts_what_is_lost() {
     let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let mut server = server(nobody, "");

@@ -55,6 +55,10 @@ fn description() -> Value {
         paths.extend(listed(list));
     }
     paths.insert("/api/v1/events".into(), json!({ "get": events() }));
+    let forwards = shapes::success("forwards", json!({ "type": "array", "items": shapes::forward() }));
+    let paged = [count("start", 0), count("count", 10)];
+    let forwards = strict(operation("Copies of streams for other servers", &paged, forwards));
+    paths.insert("/api/v1/forwards".into(), json!({ "get": forwards }));
     let tasks = shapes::success("tasks", json!({ "type": "array", "items": shapes::task() }));
     let tasks =
         operation("Programs that the server keeps running", &[count("start", 0), count("count", 10)], tasks);

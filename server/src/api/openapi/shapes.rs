@@ -258,6 +258,14 @@ pub(super) fn health() -> Value {
     ])
 }
 
+/// A copy for another server.
+pub(super) fn forward() -> Value {
+    let names = all("id vhost app stream publisher destination", text);
+    let figures = all("alive_ms connections failures send_bytes dropped", int);
+    let states = json!({ "enum": ["connecting", "forwarding", "waiting", "loop"] });
+    joined(joined(names, figures), object([("state", states), ("error", or_null(text()))]))
+}
+
 /// What the raw API answers, by `rpc`.
 pub(super) fn raw() -> Value {
     let rules = all("enabled allow_reload allow_query allow_update", switch);

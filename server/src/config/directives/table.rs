@@ -7,7 +7,6 @@ const CASTER: Status = NotBuilt("stream casters");
 const CLOUD: Status = NotBuilt("cloud logging and tracing");
 const CLUSTER: Status = NotBuilt("edge and origin clusters");
 const DVR: Status = NotBuilt("recording");
-const FORWARD: Status = NotBuilt("forwarding to other servers");
 const HLS_FMP4: Status = NotBuilt("HLS with fragmented MP4");
 const HLS_RECOVER: Status = NotBuilt("continuing an HLS playlist after a restart");
 const MERGED: Status = NotBuilt(
@@ -258,10 +257,11 @@ pub static TABLE: &[Directive] = table! {
     "vhost.cluster.protocol", Text, "rtmp", None, Live, CLUSTER, "edge: how to pull: rtmp, flv or flvs";
     "vhost.cluster.follow_client", On, "off", None, Live, CLUSTER, "edge: pull the way the player asked";
 
-    "vhost.forward", Block, "", None, Push, FORWARD, "copies published streams to other servers";
-    "vhost.forward.enabled", On, "off", None, Push, FORWARD, "do so";
-    "vhost.forward.destination", Words, "", None, Push, FORWARD, "servers that get a copy under the same name", like "127.0.0.1:1936 127.0.0.1:1937";
-    "vhost.forward.backend", Text, "", None, Push, FORWARD, "callback that names the targets instead", like "http://127.0.0.1:8085/api/v1/forward";
+    "vhost.forward", Block, "", None, Push, Built, "copies published streams to other servers";
+    "vhost.forward.enabled", On, "off", Variable, Push, Built, "do so; not together with `publish { kickoff_for_idle }`";
+    "vhost.forward.destination", Words, "", None, Push, Built, "servers that get a copy under the same name, `host[:port]`; or whole addresses, `rtmp://` or `rtmps://`, with `[vhost]`, `[app]` and `[stream]`", like "127.0.0.1:1936 127.0.0.1:1937";
+    "vhost.forward.backend", Text, "", Variable, Push, Built, "callback (`on_forward`) that names the addresses instead when a stream is published; if it does not, nobody publishes", like "http://127.0.0.1:8085/api/v1/forward";
+    "vhost.forward.tls_ca", Path, "", None, Push, Built, "PEM file of the authorities that vouch for servers of RTMPS and for the callback, in place of those of the system", since "ours", like "./conf/ca.crt";
 
     "vhost.play", Block, "", None, Push, Built, "players";
     "vhost.play.gop_cache", NotOff, "on", Variable, Push, Built, "keep the last group of pictures, so that players start at once";

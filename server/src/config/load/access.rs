@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
         proxies
     }
 
-    fn urls(&mut self, block: Block<'a>, name: &str) -> Vec<Url> {
+    pub(super) fn urls(&mut self, block: Block<'a>, name: &str) -> Vec<Url> {
         let value = self.value(block, name);
         let mut urls = Vec::new();
         for (index, text) in value.words.iter().enumerate() {

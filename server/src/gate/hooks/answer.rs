@@ -1,9 +1,16 @@
 //! What the answer to a callback means. Yes is `0`, or an object with the code 0; anything else is no.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::figures::Outcome;
 use crate::caller::{Answer, Failure};
+use crate::config::Destination;
+use crate::log::masked;
+
+/// So many destinations may be named for one stream.
+const MOST_DESTINATIONS: usize = 64;
 
 /// Answers are read up to here; longer ones mean no.
 pub(super) const LIMIT: usize = 64 << 10;
@@ -54,6 +61,29 @@ impl No {
 
 /// What came back means yes, or why not.
 pub(super) fn read(answer: Result<Answer, Failure>) -> Result<(), No> {
+    read_value(answer).map(drop)
+}
+
+/// What came back means yes and names destinations (`data.urls`), or why not. No destination at all is an answer, too.
+pub(super) fn read_destinations(answer: Result<Answer, Failure>) -> Result<Arc<[Destination]>, No> {
+    let value = read_value(answer)?;
+    let Some(urls) = value.pointer("/data/urls").and_then(Value::as_array) else {
+        return Err(No::Nonsense("an answer without `data.urls`".into()));
+    };
+    let urls = urls.iter().filter(|url| url.as_str() != Some(""));
+    let destinations = urls.map(|url| {
+        let found = url.as_str().filter(|url| url.contains("://")).and_then(Destination::parse);
+        found.ok_or_else(|| No::Nonsense(format!("`{}` is nobody to forward to", masked(&url.to_string()))))
+    });
+    let destinations = destinations.collect::<Result<Arc<[_]>, _>>()?;
+    match destinations.len() {
+        0..=MOST_DESTINATIONS => Ok(destinations),
+        n => Err(No::Nonsense(format!("{n} destinations, and {MOST_DESTINATIONS} are the most"))),
+    }
+}
+
+/// What came back, if it means yes.
+fn read_value(answer: Result<Answer, Failure>) -> Result<Value, No> {
     let Answer { status, body, is_cut } = answer.map_err(|failure| match failure {
         Failure::Unusable(reason) => No::Nonsense(reason),
         failure => No::Unreachable(failure.to_string()),
@@ -72,10 +102,10 @@ pub(super) fn read(answer: Result<Answer, Failure>) -> Result<(), No> {
     }
     let value: Value = serde_json::from_slice(&body).map_err(|_| nonsense("an answer that is no JSON"))?;
     match &value {
-        Value::Number(code) if code.as_i64() == Some(0) => Ok(()),
+        Value::Number(code) if code.as_i64() == Some(0) => Ok(value),
         Value::Number(code) if code.is_i64() => Err(said(code.as_i64(), None)),
         Value::Object(fields) => match fields.get("code").and_then(Value::as_i64) {
-            Some(0) => Ok(()),
+            Some(0) => Ok(value),
             None => Err(nonsense("an answer without an integer `code`")),
             code => {
                 let words =
@@ -142,5 +172,31 @@ mod tests {
         let late = read(Err(Failure::TimedOut(std::time::Duration::from_secs(1)))).unwrap_err();
         assert_eq!(late.for_client("on_play"), "on_play: the service does not answer");
         assert_eq!(late.for_log(), "no answer within 1s");
+    }
+
+    #[test]
+    fn destinations_are_addresses() {
+        let read =
+            |body: &str| read_destinations(Ok(Answer { status: 200, body: body.into(), is_cut: false }));
+        let rtmp = |url: &str| Destination::Rtmp(url.into());
+        let two = r#"{"code":0,"data":{"urls":["rtmp://198.51.100.20/site/cam1","","rtmps://a.com/copy/cam1?key=1"]}}"#;
+        assert_eq!(
+            &*read(two).unwrap(),
+            [rtmp("rtmp://198.51.100.20/site/cam1"), rtmp("rtmps://a.com/copy/cam1?key=1")]
+        );
+        assert_eq!(read(r#"{"code":0,"data":{"urls":[]}}"#).unwrap().len(), 0);
+        for bad in [
+            "0",
+            r#"{"code":0}"#,
+            r#"{"code":0,"data":null}"#,
+            r#"{"code":0,"data":{"urls":"rtmp://a/b/c"}}"#,
+            r#"{"code":0,"data":{"urls":[7]}}"#,
+            r#"{"code":0,"data":{"urls":["a.com"]}}"#,
+        ] {
+            assert!(matches!(read(bad), Err(No::Nonsense(_))), "{bad}");
+        }
+        assert!(matches!(read(r#"{"code":7,"data":{"urls":[]}}"#), Err(No::Said { code: 7, .. })));
+        let many = format!(r#"{{"code":0,"data":{{"urls":[{}]}}}}"#, vec!["\"rtmp://a/b/c\""; 65].join(","));
+        assert!(read(&many).is_err());
     }
 }

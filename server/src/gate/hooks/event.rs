@@ -50,11 +50,13 @@ pub enum Action {
     Hls,
     /// The same, for a network that fetches it.
     HlsNotify,
+    /// It wants to publish, and a service names who gets copies.
+    Forward,
 }
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Connect,
         Self::Close,
         Self::Publish,
@@ -63,6 +65,7 @@ impl Action {
         Self::Stop,
         Self::Hls,
         Self::HlsNotify,
+        Self::Forward,
     ];
 
     /// SRS's word, which is the directive's, too.
@@ -76,6 +79,7 @@ impl Action {
             Self::Stop => "on_stop",
             Self::Hls => "on_hls",
             Self::HlsNotify => "on_hls_notify",
+            Self::Forward => "on_forward",
         }
     }
 
@@ -166,7 +170,11 @@ impl Body<'_> {
                 ("seq_no", json!(segment.sequence)),
             ]);
         }
-        if !matches!(self.action, Action::Connect | Action::Close) {
+        if self.action == Action::Forward {
+            // The one that begins in another way.
+            fields.swap(0, 2);
+            fields.swap(1, 2);
+        } else if !matches!(self.action, Action::Connect | Action::Close) {
             fields.push(("stream_url", text(&s.stream_url)));
             if !s.stream_id.is_empty() {
                 fields.push(("stream_id", text(&s.stream_id)));
@@ -243,5 +251,13 @@ mod tests {
                 assert_eq!((&body["duration"], &body["seq_no"]), (&json!(6.04), &json!(27)));
             }
         }
+    }
+
+    #[test]
+    fn the_question_for_destinations_has_fields_of_its_own() {
+        let subject = subject();
+        let body = Body { action: Action::Forward, subject: &subject, bytes: (0, 0), segment: None };
+        let want = r#"{"action":"on_forward","server_id":"vid-3k81z07","service_id":"7t2m90a4","client_id":"4h20x9k1","ip":"198.51.100.7","vhost":"__defaultVhost__","app":"site","tcUrl":"rtmp://media.example.net/site","stream":"cam1","param":"?token=abc"}"#;
+        assert_eq!(body.json(), want);
     }
 }

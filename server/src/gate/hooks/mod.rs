@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 use tracing::{Instrument, info, warn};
 
 use super::{Ask, Refused};
@@ -39,6 +40,12 @@ const TURN: Duration = Duration::from_secs(3);
 
 /// A connection that breaks so soon was closed before the service saw the question.
 const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// How long the service that names destinations may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// SRS's number of a publisher who fails for want of its answer.
+const NOT_FORWARDED: u16 = 1030;
 
 /// How long a fetch for `on_hls_notify` may take.
 const FETCH: Duration = Duration::from_secs(10);
@@ -75,8 +82,7 @@ impl Hooks {
         key: &StreamKey,
         stream_id: Arc<str>,
     ) -> Result<Act, Refused> {
-        let who = Who { session: ask.session, kind: ask.kind, request: &ask.request };
-        let subject = Arc::new(self.subject(&who, key, stream_id));
+        let subject = Arc::new(self.subject(&Who::asks(ask), key, stream_id));
         let affair = |action| Affair {
             action,
             session: ask.session.clone(),
@@ -117,9 +123,30 @@ impl Hooks {
 
     /// What tells services what becomes of a publisher's stream.
     pub(super) fn reporter(&self, config: &Arc<config::Hooks>, client: &Client) -> Reporter {
-        let who = Who { session: &client.session, kind: client.kind, request: &client.request };
-        let subject = Arc::new(self.subject(&who, &client.stream.key, client.stream.id.clone()));
+        let subject = Arc::new(self.subject(&Who::of(client), &client.stream.key, client.stream.id.clone()));
         Reporter { hooks: self.clone(), config: config.clone(), subject }
+    }
+
+    /// Asks the service that names the destinations of a publisher's stream.
+    pub(super) fn forward_to(
+        &self,
+        who: &Who<'_>,
+        forward: &Arc<config::Forward>,
+        key: &StreamKey,
+        stream_id: Arc<str>,
+    ) -> impl Future<Output = Result<Arc<[config::Destination]>, Refused>> + Send + use<> {
+        let (desk, forward) = (self.0.clone(), forward.clone());
+        let subject = self.subject(who, key, stream_id);
+        let work = async move { desk.forward_to(&subject, &forward).await };
+        work.instrument(tracing::Span::current())
+    }
+
+    /// Has the thread of the callbacks do some work.
+    pub(super) fn spawn<F>(&self, work: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.0.caller.spawn(work)
     }
 
     fn subject(&self, who: &Who<'_>, key: &StreamKey, stream_id: Arc<str>) -> Subject {
@@ -184,6 +211,33 @@ impl Desk {
         }
     }
 
+    async fn forward_to(
+        &self,
+        subject: &Subject,
+        forward: &config::Forward,
+    ) -> Result<Arc<[config::Destination]>, Refused> {
+        let Some(url) = &forward.backend else { return Ok(Arc::default()) };
+        let action = Action::Forward;
+        let text = Body { action, subject, bytes: (0, 0), segment: None }.json();
+        let call = Call {
+            url,
+            body: Some(&text),
+            timeout: PATIENCE,
+            tls_ca: forward.tls_ca.as_deref(),
+            limit: answer::LIMIT,
+            traceparent: Some(&subject.traceparent),
+        };
+        let start = Instant::now();
+        let said = answer::read_destinations(self.caller.call(call).await);
+        let outcome = said.as_ref().map_or_else(No::outcome, |_| Outcome::Yes);
+        self.figures.of(action).called(outcome, start.elapsed());
+        said.map_err(|no| {
+            warn!("{} at {}: {}", action.name(), shown(url), no.for_log());
+            let told = format!("{} (code {NOT_FORWARDED})", no.for_client(action.name()));
+            if matches!(no, No::Said { .. }) { Refused::Denied(told) } else { Refused::Unable(told) }
+        })
+    }
+
     /// Waits until those who were to be told the end of this stream have been told: its name means another stream from now on.
     async fn wait_for_turn(&self, key: &StreamKey) {
         let Some(mut ending) = self.endings.lock().get(key).cloned() else { return };
@@ -213,16 +267,28 @@ fn urls(config: &config::Hooks, action: Action) -> &[Url] {
         Action::Play => &config.on_play,
         Action::Stop => &config.on_stop,
         Action::Hls => &config.on_hls,
-        // Its addresses have placeholders.
-        Action::HlsNotify => &[],
+        // Its addresses have placeholders, and that of the other one is elsewhere.
+        Action::HlsNotify | Action::Forward => &[],
     }
 }
 
 /// A client, and what it has asked for.
-struct Who<'a> {
+pub(super) struct Who<'a> {
     session: &'a Session,
     kind: Kind,
     request: &'a Request,
+}
+
+impl<'a> Who<'a> {
+    /// Who asks.
+    pub(super) fn asks(ask: &'a Ask<'_>) -> Self {
+        Self { session: ask.session, kind: ask.kind, request: &ask.request }
+    }
+
+    /// Who is there already.
+    pub(super) fn of(client: &'a Client) -> Self {
+        Self { session: &client.session, kind: client.kind, request: &client.request }
+    }
 }
 
 /// What a client wants to do, or does.

@@ -83,6 +83,11 @@ impl Client {
                     continue;
                 }
                 done = delivery.run(), if !paused => match done.map_err(broken)? {
+                    Done::PublisherLeft if playing.ends => {
+                        let reason = "the publisher has left";
+                        self.link.server.end_play("NetStream.Play.Stop", reason);
+                        return Err(Ended::Kicked(reason.into()));
+                    }
                     Done::PublisherLeft => continue,
                     Done::Limit => {
                         self.link.server.end_play("NetStream.Play.Stop", "played as long as asked for");

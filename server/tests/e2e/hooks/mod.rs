@@ -9,7 +9,7 @@ mod service;
 mod signed;
 mod tokens;
 
-use service::Service;
+pub use service::Service;
 
 use rtmp::{ClientEvent, Role};
 
