@@ -177,15 +177,10 @@ impl App {
         let tasks = Tasks::start(config.clone(), passes.clone()).map_err(|e| system(&e))?;
         let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller.clone(), identity.clone());
         let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone()).with_passes(passes);
-<<<<<<< HEAD
         let gate =
             gate.with_watcher(hls.packager.clone()).with_watcher(hds.clone()).with_watcher(dash.clone());
-        let gate = Arc::new(gate.with_watcher(http_live::FastCache).with_watcher(tasks.clone()));
-=======
-        let gate = gate.with_watcher(hls.packager.clone()).with_watcher(hds.clone());
         let gate = gate.with_watcher(http_live::FastCache).with_watcher(tasks.clone());
         let gate = Arc::new(gate.with_watcher(forwarders.clone()));
->>>>>>> main
         let service =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| system(&e))?;
         let (reloads, asks) = Reloads::new();

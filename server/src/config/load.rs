@@ -3,11 +3,8 @@
 
 mod access;
 mod auth;
-<<<<<<< HEAD
 mod dash;
-=======
 mod forward;
->>>>>>> main
 mod hls;
 mod observe;
 mod rtc;
