@@ -259,16 +259,12 @@ impl Stream {
     pub(super) fn ready_map(&mut self) -> io::Result<()> {
         let Some(fragments) = &self.fragments else { return Ok(()) };
         let Some(fmp4) = &self.hls.fmp4 else { return Ok(()) };
-        let before = fragments.map.as_ref().filter(|map| map.bytes == fragments.init);
-        if before.is_some() {
+        let init = fragments.init.clone();
+        if fragments.map.as_ref().is_some_and(|map| map.bytes == init) {
             return Ok(());
         }
         // One from before the restart of the server.
-        let same = self
-            .kept
-            .iter()
-            .rev()
-            .find_map(|kept| kept.map.clone().filter(|map| map.bytes == fragments.init));
+        let same = self.kept.iter().rev().find_map(|kept| kept.map.clone().filter(|map| map.bytes == init));
         if let (Some(same), Some(fragments)) = (same, &mut self.fragments) {
             fragments.map = Some(same);
             return Ok(());
@@ -286,7 +282,7 @@ impl Stream {
             };
         }
         let map = Arc::new(Map {
-            bytes: fragments.init.clone(),
+            bytes: init,
             place: shelf::place(&self.key.vhost, &file),
             uri: self.uri(&file).into(),
             file: (self.storage == HlsStorage::Disk).then(|| self.path(&file)),
