@@ -3,6 +3,7 @@
 
 mod access;
 mod auth;
+mod dash;
 mod dvr;
 mod forward;
 mod hls;
@@ -440,6 +441,7 @@ impl<'a> Reader<'a> {
             dvr: self.dvr(block.inner("dvr"), utc),
             hls,
             hls_sessions: self.hls_sessions(block.inner("hls")),
+            dash: self.dash(block.inner("dash")),
             hds: self.hds(block.inner("hds")),
             storage: self.storage(block.inner("storage"), name),
             rtc: self.rtc(block.inner("rtc")),

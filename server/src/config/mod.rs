@@ -366,6 +366,8 @@ pub struct Vhost {
     pub hls: Option<Hls>,
     /// How HLS players are counted and admitted, whoever made the playlist.
     pub hls_sessions: HlsSessions,
+    /// DASH, if it is made.
+    pub dash: Option<Dash>,
     /// HDS, if it is made.
     pub hds: Option<Hds>,
     /// Object storage, if it is used.
@@ -492,6 +494,25 @@ pub struct HttpStatic {
     pub mount: String,
     /// The folder; `[vhost]` is replaced already.
     pub dir: PathBuf,
+}
+
+/// DASH of a vhost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dash {
+    /// Length of a segment.
+    pub fragment: Duration,
+    /// How often players fetch the manifest.
+    pub update_period: Duration,
+    /// Segments of each track that are listed; at least 1.
+    pub window: usize,
+    /// Base folder.
+    pub path: PathBuf,
+    /// The manifest below it, with placeholders.
+    pub mpd_file: String,
+    /// Segments that left the list are deleted.
+    pub cleanup: bool,
+    /// Everything is deleted when nobody has published for so long.
+    pub dispose: Option<Duration>,
 }
 
 /// HDS of a vhost.

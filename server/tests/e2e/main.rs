@@ -13,6 +13,7 @@ mod clock;
 mod codecs;
 mod console;
 mod daemon;
+mod dash;
 mod destination;
 mod dialogue;
 mod drain;
