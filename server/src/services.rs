@@ -14,7 +14,7 @@ use crate::http::{self, Files};
 use crate::media_port::MediaPort;
 use crate::metrics;
 use crate::process::Identity;
-use crate::protocol::{hls, http_live, rtmp, webrtc};
+use crate::protocol::{dash, hls, http_live, rtmp, webrtc};
 use crate::reload::Reloads;
 use crate::room::Rooms;
 use crate::session::Roll;
@@ -34,6 +34,8 @@ pub struct Lasting {
     pub samples: Arc<api::Samples>,
     /// Players of HLS, and what there is for them.
     pub hls: hls::Service,
+    /// What there is of DASH.
+    pub dash: dash::Service,
     /// Where calls find each other.
     pub rooms: Rooms,
     /// Copies for other servers.
@@ -92,6 +94,7 @@ impl Services {
             identity,
             samples,
             hls,
+            dash,
             rooms,
             forwarders,
             reloads,
@@ -122,7 +125,7 @@ impl Services {
             });
             offers.merge(rooms.router(config))
         });
-        let stream_port = stream_port(config, &api, hls, &files).merge(signalling.clone());
+        let stream_port = stream_port(config, &api, (hls, dash), &files).merge(signalling.clone());
         let api_port = api_port(config, api, &files).merge(signalling);
         Self {
             rtmp: Arc::new(rtmp::Service {
@@ -142,8 +145,14 @@ impl Services {
 }
 
 /// What the stream port serves besides streams: files, and the API as far as it is there.
-fn stream_port(config: &Config, api: &api::State, hls: &hls::Service, files: &Files) -> Router {
+fn stream_port(
+    config: &Config,
+    api: &api::State,
+    (hls, dash): (&hls::Service, &dash::Service),
+    files: &Files,
+) -> Router {
     let files = files.router().layer(middleware::from_fn_with_state(hls.clone(), hls::before_files));
+    let files = files.layer(middleware::from_fn_with_state(dash.clone(), dash::before_files));
     http::finish(api::stream_port_router(api.clone()).fallback_service(files), config)
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use server::config::{
-    Area, Config, DEFAULT_VHOST, DtlsRole, Environment, Error, HlsOnError, HlsStorage, IpFamily, Jitter,
+    Area, Config, DEFAULT_VHOST, DtlsRole, Environment, Error, HlsOnError, SegmentStorage, IpFamily, Jitter,
     Level, LogFormat, RtcProtocol, Source, Tank, Tls,
 };
 
@@ -437,7 +437,7 @@ fn hls_is_read_whole() {
     assert!(plain.audio && plain.video && plain.cleanup && plain.wait_keyframe && plain.dts_directly);
     let other = hls("hls_fragment 0.5; hls_dispose 0; hls_vcodec vn; hls_on_error ignore; hls_storage ram;");
     assert_eq!((other.fragment.as_millis(), other.dispose, other.video), (500, None, false));
-    assert_eq!((other.on_error, other.storage), (HlsOnError::Ignore, HlsStorage::Ram));
+    assert_eq!((other.on_error, other.storage), (HlsOnError::Ignore, SegmentStorage::Ram));
     assert_refused(
         "listen 1; vhost a { hls { enabled on; } http_remux { enabled on; mount [vhost]/[app]/[stream].ts; } }",
         &["cannot be in one vhost"],

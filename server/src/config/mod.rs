@@ -11,6 +11,7 @@ pub mod directives;
 mod dvr;
 mod environment;
 mod forward;
+mod dash;
 mod hls;
 pub mod legacy;
 pub mod lexer;
@@ -35,7 +36,8 @@ pub use auth::{Area, Auth, Credentials};
 pub use dvr::{Dvr, DvrPlan};
 pub use environment::Environment;
 pub use forward::{Destination, Forward};
-pub use hls::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, HlsStorage};
+pub use dash::Dash;
+pub use hls::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, SegmentStorage};
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};
 pub use report::{Error, Place, Problem};
@@ -494,25 +496,6 @@ pub struct HttpStatic {
     pub mount: String,
     /// The folder; `[vhost]` is replaced already.
     pub dir: PathBuf,
-}
-
-/// DASH of a vhost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dash {
-    /// Length of a segment.
-    pub fragment: Duration,
-    /// How often players fetch the manifest.
-    pub update_period: Duration,
-    /// Segments of each track that are listed; at least 1.
-    pub window: usize,
-    /// Base folder.
-    pub path: PathBuf,
-    /// The manifest below it, with placeholders.
-    pub mpd_file: String,
-    /// Segments that left the list are deleted.
-    pub cleanup: bool,
-    /// Everything is deleted when nobody has published for so long.
-    pub dispose: Option<Duration>,
 }
 
 /// HDS of a vhost.

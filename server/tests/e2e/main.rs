@@ -46,6 +46,7 @@ mod logging;
 mod media;
 mod metrics;
 mod mounts;
+mod mpd;
 mod openapi;
 mod overload;
 mod peer;

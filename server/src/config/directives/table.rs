@@ -387,6 +387,9 @@ pub static TABLE: &[Directive] = table! {
     "vhost.dash.dash_window_size", Int, "5", Variable, Push, Built, "segments listed";
     "vhost.dash.dash_cleanup", NotOff, "on", Variable, Push, Built, "delete old segments";
     "vhost.dash.dash_dispose", IntS, "0", Variable, Push, Built, "delete everything when no data comes for this long; 0 never does (SRS 6: 120)";
+    "vhost.dash.dash_low_latency", On, "off", Variable, Push, Built, "low latency: segments can be fetched while they grow", since "ours";
+    "vhost.dash.dash_chunk", FloatS, "0.3", Variable, Push, Built, "the longest chunk in that case; with `hls_low_latency`, `hls_part` counts", since "ours";
+    "vhost.dash.dash_storage", Text, "disk", None, Push, Built, "where files are kept: `disk`, or `ram`, which writes none", since "ours";
 
     "vhost.hls", Block, "", None, Push, Built, "HLS";
     "vhost.hls.enabled", On, "off", Variable, Push, Built, "write it";

@@ -1,76 +1,70 @@
-//! One stream on its way to segments: their names, which of them are listed, and when in the presentation they are. It runs on the packager's
-//! thread, and may wait for files there.
+//! One stream on its way to segments: which chunks they are made of, which of them are listed, and when in the presentation they are. It runs on the
+//! packager's thread.
 
 use std::collections::VecDeque;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use formats::cmaf::{Chunk, Grouping, GroupingOptions, Header, Init, Join, Part, Piece};
-use formats::dash::{Manifest, Period, Set, name};
+use formats::dash::{Low, Manifest, Period, Set, name, ticks};
 use formats::mp4;
 use hub::StreamKey;
 use jiff::Timestamp;
 use media::{Kind, Micros, Stamped};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::config::Dash;
-use crate::follow::{self, Publisher, file};
+use super::segments::Segments;
+use super::shelf::{Coming, Growth, Shelf};
+use crate::config::{Dash, SegmentStorage};
+use crate::follow::{self, Publisher};
 use crate::form;
-use crate::naming::{self, Names};
-use crate::store::{Content, Output, Store};
+use crate::naming::{self, Names, PATH};
 
 /// See the module.
 pub struct Stream {
-    key: Arc<StreamKey>,
     dash: Arc<Dash>,
-    store: Store,
-    /// The manifest, and the folder of the other files, below `dash_path`.
+    segments: Segments,
+    /// The manifest below `dash_path`.
     mpd: String,
-    folder: String,
     grouping: Grouping,
     manifest: Manifest,
+    low: Option<Low>,
     /// The tracks of the chunks that come.
     init: Option<Arc<Init>>,
     open: Option<Open>,
     /// The next period.
     next: u64,
-    /// The numbers of the next segments, and the init segments that stand: of video, of audio.
+    /// The newest period is not at its place in the presentation.
+    is_unplaced: bool,
+    /// Of video, of audio.
     tracks: [Track; 2],
-    /// Segments that are not listed any more, and may still be fetched.
+    /// What is not listed any more, and may still be fetched.
     expired: VecDeque<String>,
-    /// What another process, or an older one, has left under these names is gone.
-    is_clean: bool,
-    warned: bool,
 }
 
 /// What goes on from period to period.
-#[derive(Default)]
 struct Track {
-    segments: u64,
+    /// The number of the segment that is open, or else of the next one.
+    number: u64,
     /// How many init segments there have been, and the newest of them.
     inits: u64,
     init: Bytes,
+    /// How much later than decoded the first frame of the period is shown, in ticks.
+    lag: u64,
+    /// The segment that is sent while it grows, with low latency.
+    growing: Option<watch::Sender<Growth>>,
+    /// The one that players may wait for.
+    coming: Option<watch::Sender<Growth>>,
 }
 
-/// The segment that grows.
+/// The segment that is open: its video, its audio.
 #[derive(Default)]
-struct Open {
-    video: Vec<Part>,
-    audio: Vec<Part>,
-    /// It begins a period.
-    begins: Option<Begins>,
-}
+struct Open([Vec<Part>; 2]);
 
-struct Begins {
-    init: Arc<Init>,
-    /// When its first frame is shown, on the time line of the chunks.
-    start: Micros,
-}
+const KINDS: [Kind; 2] = [Kind::Video, Kind::Audio];
 
 /// A segment ends without a keyframe when it is so many times as long as it shall be.
 const OVERFLOW: f64 = 2.1;
@@ -78,12 +72,24 @@ const OVERFLOW: f64 = 2.1;
 /// Streams whose files stay for ever (`dash_dispose 0`) are remembered for so long after their publisher left.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
+/// The most memory that the segments of one stream take.
+const MAX_RAM: usize = 256 << 20;
+
+/// A period that would begin this soon after the one before follows it.
+const NEAR: Micros = Micros::from_millis(100);
+
+/// The chunks of streams without low latency are as long as this.
+const CHUNK: Duration = Duration::from_secs(1);
+
+/// What a publisher and this server may be late.
+const JITTER: Duration = Duration::from_millis(500);
+
 impl Stream {
     /// A stream without segments.
     ///
     /// # Errors
     /// Why there can be none.
-    pub(super) fn new(key: &StreamKey, dash: &Arc<Dash>, store: &Store) -> Result<Self, String> {
+    pub(super) fn new(key: &StreamKey, dash: &Arc<Dash>, shelf: &Arc<Shelf>) -> Result<Self, String> {
         let mpd = Names::of(key).fill(&dash.mpd_file);
         if !naming::is_safe(key) || !naming::stays_inside(&mpd) {
             return Err(format!("{key} cannot be the name of a file"));
@@ -91,166 +97,239 @@ impl Stream {
         let last = key.stream.rsplit('/').next().unwrap_or_default();
         let (above, file) = mpd.rsplit_once('/').map_or(("", &*mpd), |(above, file)| (above, file));
         let folder = if above.is_empty() { last.to_owned() } else { format!("{above}/{last}") };
-        let escaped = |name: &str| utf8_percent_encode(name, NON_ALPHANUMERIC).to_string();
+        let escaped = |name: &str| utf8_percent_encode(name, PATH).to_string();
         let manifest = Manifest {
             update_period: form::micros(dash.update_period),
+            window: dash.window,
+            late: form::micros(dash.chunk.unwrap_or(CHUNK) + JITTER),
             base: format!("{}/", escaped(last)),
             own: escaped(file),
             ..Manifest::default()
         };
+        let track = || Track {
+            number: 1,
+            inits: 0,
+            init: Bytes::new(),
+            lag: 0,
+            growing: None,
+            coming: None,
+        };
         Ok(Self {
-            key: Arc::new(key.clone()),
-            store: store.clone(),
-            folder,
+            segments: Segments::new(key, dash, shelf, folder),
             grouping: grouping(dash),
+            low: low(dash),
             manifest,
             init: None,
             open: None,
             next: 0,
-            tracks: [Track { segments: 1, ..Track::default() }, Track { segments: 1, ..Track::default() }],
+            is_unplaced: false,
+            tracks: [track(), track()],
             expired: VecDeque::new(),
-            is_clean: false,
-            warned: false,
             dash: dash.clone(),
             mpd,
         })
     }
 
     fn chunk(&mut self, chunk: Chunk) {
-        match self.grouping.chunk(&chunk) {
+        let opens = match self.grouping.chunk(&chunk) {
             Join::Opens { discontinuity } => {
-                // What is lost is a discontinuity, too.
-                let discontinuity = !self.close() || discontinuity;
-                let lag =
-                    chunk.video.as_ref().map_or(Micros::ZERO, |part| micros(part.lag, mp4_scale(&self.init)));
-                let begins = self.init.clone().filter(|_| discontinuity);
-                let begins = begins.map(|init| Begins { init, start: chunk.start + lag });
-                self.open = Some(Open { begins, ..Open::default() });
+                self.close();
+                if discontinuity {
+                    self.begin_period(&chunk);
+                }
+                self.open = Some(Open::default());
+                true
             }
-            Join::Joins => {}
+            Join::Joins => false,
             Join::Skipped => return,
+        };
+        let duration = chunk.duration;
+        self.part(Kind::Video, chunk.video);
+        self.part(Kind::Audio, chunk.audio);
+        if opens && self.low.is_some() {
+            self.place(duration);
+            self.show();
         }
-        let Some(open) = &mut self.open else { return };
-        open.video.extend(chunk.video);
-        open.audio.extend(chunk.audio);
     }
 
-    /// The segment that is open is complete. Says whether it is there; without one there is nothing to lose.
-    fn close(&mut self) -> bool {
-        let Some(open) = self.open.take() else { return true };
-        let written = self.write(open);
-        if let Err(e) = &written
-            && !std::mem::replace(&mut self.warned, true)
-        {
-            warn!("dash: {}: {e}", self.key);
+    /// The next part of a track.
+    fn part(&mut self, kind: Kind, part: Option<Part>) {
+        let Some((part, Open(parts))) = part.zip(self.open.as_mut()) else { return };
+        let parts = &mut parts[at(kind)];
+        let (is_first, start, bytes) = (parts.is_empty(), part.start, part.bytes.clone());
+        parts.push(part);
+        if self.low.is_none() {
+            return;
         }
-        if written.is_err() {
-            let is_empty = |period: &mut Period| period.sets.iter().all(|set| set.segments.is_empty());
-            self.manifest.periods.pop_back_if(is_empty);
+        if is_first {
+            self.grow(kind, start);
         }
-        written.is_ok()
+        if let Some(growing) = &self.tracks[at(kind)].growing {
+            growing.send_modify(|growth| growth.pieces.push(bytes));
+        }
     }
 
-    fn write(&mut self, open: Open) -> io::Result<()> {
-        if !std::mem::replace(&mut self.is_clean, true) {
-            self.clean();
+    /// The open segment of a track begins, and players get it as it grows.
+    fn grow(&mut self, kind: Kind, start: u64) {
+        let fragment = form::micros(self.dash.fragment);
+        let track = &mut self.tracks[at(kind)];
+        let lag = track.lag;
+        track.growing = track.coming.take();
+        if let Some(growing) = &track.growing {
+            growing.send_modify(|growth| growth.pieces.push(Bytes::from_static(mp4::SEGMENT_TYPE)));
         }
-        let is_new = open.begins.is_some();
-        if let Some(Begins { init, start }) = open.begins {
-            let sets = [(Kind::Video, &init.video), (Kind::Audio, &init.audio)];
-            let sets = sets.into_iter().filter_map(|(kind, header)| Some((kind, header.as_ref()?)));
-            let sets = sets.map(|(kind, header)| self.set(kind, header, start)).collect::<io::Result<_>>()?;
-            // Where it is in the presentation is known when its first segment is.
-            self.manifest.periods.push_back(Period { id: self.next, start: Micros::ZERO, sets });
-            self.next += 1;
+        let next = track.number + 1;
+        if let Some(set) = self.set_of(kind) {
+            // Players look for the next one where this one will end: rather in it than still in this one.
+            let slack = if kind == Kind::Video { Micros::ZERO } else { Micros::from_millis(50) };
+            let expected = set.expected(fragment) + ticks(slack, set.about.timescale);
+            set.growing = Some((start + lag, expected));
         }
-        for (kind, parts) in [(Kind::Video, &open.video), (Kind::Audio, &open.audio)] {
-            self.segment(kind, parts)?;
-        }
-        let now = Timestamp::now().as_millisecond();
-        if is_new {
-            self.place(now);
-        }
-        self.shorten();
-        self.list(now)?;
-        self.drop_expired();
-        Ok(())
+        self.announce(kind, next);
     }
 
-    /// The track of a new period, with its init segment written.
-    fn set(&mut self, kind: Kind, header: &Header, start: Micros) -> io::Result<Set> {
-        let track = &mut self.tracks[usize::from(kind != Kind::Video)];
+    /// Lets players wait for a segment.
+    fn announce(&mut self, kind: Kind, number: u64) {
+        let (sender, growth) = watch::channel(Growth::default());
+        let patience = self.dash.fragment.mul_f64(OVERFLOW) + CHUNK + JITTER * 4;
+        let coming = Coming { growth, is_shown: self.low.is_some(), patience };
+        self.segments.announce(kind, &segment_name(kind, number), coming);
+        self.tracks[at(kind)].coming = Some(sender);
+    }
+
+    /// Nobody waits any more, since nothing comes.
+    fn withdraw(&mut self, kind: Kind) {
+        let track = &mut self.tracks[at(kind)];
+        if track.coming.take().is_some() {
+            self.segments.withdraw(&segment_name(kind, track.number));
+        }
+    }
+
+    fn set_of(&mut self, kind: Kind) -> Option<&mut Set> {
+        self.manifest.periods.back_mut()?.sets.iter_mut().find(|set| set.about.kind == kind)
+    }
+
+    /// A stretch of the stream begins with this chunk.
+    fn begin_period(&mut self, first: &Chunk) {
+        let Some(init) = self.init.clone() else { return };
+        // One that nothing has come of.
+        let is_empty = |period: &mut Period| period.sets.iter().all(|set| set.segments.is_empty());
+        self.manifest.periods.pop_back_if(is_empty);
+        let scale = init.video.as_ref().map_or(1, |video| video.about.timescale);
+        let lag = first.video.as_ref().map_or(0, |part| u64::try_from(part.lag).unwrap_or(0));
+        let start = first.start + micros(lag, scale);
+        let mut sets = Vec::new();
+        for (kind, header) in [(Kind::Video, &init.video), (Kind::Audio, &init.audio)] {
+            self.tracks[at(kind)].lag = if kind == Kind::Video { lag } else { 0 };
+            match header {
+                Some(header) => sets.push(self.set(kind, header, start)),
+                None => self.withdraw(kind),
+            }
+        }
+        self.manifest.periods.push_back(Period { id: self.next, start: Micros::ZERO, sets });
+        self.next += 1;
+        self.is_unplaced = true;
+    }
+
+    /// The track of a new period, with its init segment there.
+    fn set(&mut self, kind: Kind, header: &Header, start: Micros) -> Set {
+        let track = &mut self.tracks[at(kind)];
         let is_other = track.init != header.bytes;
-        let inits = track.inits + u64::from(is_other);
-        let init = match inits {
+        track.inits += u64::from(is_other);
+        track.init = header.bytes.clone();
+        let number = track.number;
+        let init = match track.inits {
             1 => format!("{}-init.mp4", name(kind)),
             n => format!("{}-init-{n}.mp4", name(kind)),
         };
-        let number = track.segments;
+        let is_announced = track.coming.is_some();
         if is_other {
-            let relative = format!("{}/{init}", self.folder);
-            self.put(&relative, [&header.bytes[..]])?;
-            let track = &mut self.tracks[usize::from(kind != Kind::Video)];
-            (track.init, track.inits) = (header.bytes.clone(), inits);
+            self.segments.put(kind, &init, vec![header.bytes.clone()]);
         }
-        let scale = u128::from(header.about.timescale);
-        let zero = u128::try_from(start.0).unwrap_or_default() * scale + 500_000;
-        let zero = u64::try_from(zero / 1_000_000).unwrap_or_default();
-        let about = header.about.clone();
-        Ok(Set { about, init, zero, number, bandwidth: 0, segments: VecDeque::new() })
+        if !is_announced {
+            self.announce(kind, number);
+        }
+        Set {
+            about: header.about.clone(),
+            init,
+            zero: ticks(start, header.about.timescale),
+            number,
+            bandwidth: 0,
+            segments: VecDeque::new(),
+            growing: None,
+        }
     }
 
-    fn segment(&mut self, kind: Kind, parts: &[Part]) -> io::Result<()> {
-        let Some(first) = parts.first() else { return Ok(()) };
-        let track = &mut self.tracks[usize::from(kind != Kind::Video)];
-        let relative = format!("{}/{}-{}.m4s", self.folder, name(kind), track.segments);
-        let number = track.segments;
-        track.segments += 1;
-        let pieces = std::iter::once(mp4::SEGMENT_TYPE).chain(parts.iter().map(|part| &part.bytes[..]));
-        self.put(&relative, pieces)?;
-        let Some(period) = self.manifest.periods.back_mut() else { return Ok(()) };
-        let Some(set) = period.sets.iter_mut().find(|set| set.about.kind == kind) else { return Ok(()) };
-        let duration: u64 = parts.iter().map(|part| part.duration).sum();
-        // The delay of pictures is the same for all of a period.
-        let lag = if set.segments.is_empty() { u64::try_from(first.lag).unwrap_or(0) } else { 0 };
-        let at = match set.segments.back() {
-            Some((at, length)) => at + length,
-            None => first.start + lag,
-        };
-        if set.segments.is_empty() {
-            set.number = number;
+    /// The segment that is open is complete.
+    fn close(&mut self) {
+        let Some(Open(parts)) = self.open.take() else { return };
+        if parts.iter().all(Vec::is_empty) {
+            return;
         }
-        set.segments.push_back((at, duration));
+        for (kind, parts) in KINDS.into_iter().zip(parts) {
+            self.segment(kind, &parts);
+        }
+        let end = self.manifest.periods.back().map(Period::end).unwrap_or_default();
+        self.place(end);
+        self.shorten();
+        self.show();
+        if let Some(text) = self.manifest.write(None) {
+            self.segments.list(&self.mpd, &text);
+        }
+        self.drop_expired();
+    }
+
+    fn segment(&mut self, kind: Kind, parts: &[Part]) {
+        let Some(first) = parts.first() else { return };
+        let track = &mut self.tracks[at(kind)];
+        let (number, start) = (track.number, first.start + track.lag);
+        track.number += 1;
+        let complete = match self.low {
+            Some(_) => track.growing.take(),
+            None => track.coming.take(),
+        };
+        let duration: u64 = parts.iter().map(|part| part.duration).sum();
         let bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();
+        let head = Bytes::from_static(mp4::SEGMENT_TYPE);
+        let pieces = std::iter::once(head).chain(parts.iter().map(|part| part.bytes.clone())).collect();
+        let file = segment_name(kind, number);
+        self.segments.put(kind, &file, pieces);
+        if let Some(complete) = complete {
+            complete.send_modify(|growth| growth.is_complete = true);
+        }
+        if self.low.is_none() {
+            self.announce(kind, number + 1);
+        }
+        debug!("dash: {} {file} of {duration} ticks", self.segments.key);
+        let Some(set) = self.set_of(kind) else { return };
+        set.growing = None;
+        set.segments.push_back((start, duration));
         let rate = bytes as u64 * 8 * u64::from(set.about.timescale) / duration.max(1);
         set.bandwidth = set.bandwidth.max(rate);
-        debug!("dash: {} {relative} of {duration} ticks", self.key);
-        Ok(())
     }
 
-    /// Puts the newest period where the clock on the wall says: not before the one before it has ended.
-    fn place(&mut self, now: i64) {
-        let periods = &mut self.manifest.periods;
-        let before = periods.len().checked_sub(2).and_then(|at| periods.get(at));
-        let free = before.map(|period| period.start + period.end());
-        let Some(newest) = periods.back_mut() else { return };
-        match free {
-            Some(free) => {
-                let clock = Micros::from_millis(now - self.manifest.available_since) - newest.end();
-                newest.start = if clock - free < NEAR { free } else { clock };
-            }
-            None if self.manifest.available_since == 0 => {
-                self.manifest.available_since = now - newest.end().millis();
-            }
-            None => {
-                newest.start = Micros::from_millis(now - self.manifest.available_since) - newest.end();
-            }
+    /// Puts the newest period, of which so much is there, where the clock on the wall says: not before the one before it has ended.
+    fn place(&mut self, there: Micros) {
+        if !std::mem::take(&mut self.is_unplaced) {
+            return;
+        }
+        let now = Timestamp::now().as_millisecond();
+        let manifest = &mut self.manifest;
+        let before = manifest.periods.len().checked_sub(2).and_then(|at| manifest.periods.get(at));
+        let free = before.map_or(Micros::ZERO, |period| period.start + period.end());
+        if manifest.available_since == 0 {
+            manifest.available_since = now - there.millis();
+        }
+        let clock = Micros::from_millis(now - manifest.available_since) - there;
+        if let Some(newest) = manifest.periods.back_mut() {
+            newest.start = if clock - free < NEAR { free } else { clock };
         }
     }
 
     /// Takes the oldest segments off the list.
     fn shorten(&mut self) {
-        for kind in [Kind::Video, Kind::Audio] {
+        let window = self.dash.window;
+        for kind in KINDS {
             let sets = |periods: &VecDeque<Period>| -> usize {
                 let sets = periods.iter().flat_map(|period| &period.sets);
                 sets.filter(|set| set.about.kind == kind).map(|set| set.segments.len()).sum()
@@ -258,8 +337,8 @@ impl Stream {
             let mut listed = sets(&self.manifest.periods);
             for period in &mut self.manifest.periods {
                 for set in period.sets.iter_mut().filter(|set| set.about.kind == kind) {
-                    while listed > self.dash.window && set.segments.pop_front().is_some() {
-                        self.expired.push_back(format!("{}/{}-{}.m4s", self.folder, name(kind), set.number));
+                    while listed > window && set.segments.pop_front().is_some() {
+                        self.expired.push_back(self.segments.file(&segment_name(kind, set.number)));
                         set.number += 1;
                         listed -= 1;
                     }
@@ -267,90 +346,81 @@ impl Stream {
             }
         }
         let is_empty = |period: &Period| period.sets.iter().all(|set| set.segments.is_empty());
-        while self.manifest.periods.len() > 1 && self.manifest.periods.front().is_some_and(is_empty) {
-            self.manifest.periods.pop_front();
+        while self.manifest.periods.len() > 1
+            && let Some(gone) = self.manifest.periods.pop_front_if(|period| is_empty(period))
+        {
+            let is_needed =
+                |init: &str| self.manifest.periods.iter().any(|p| p.sets.iter().any(|set| set.init == init));
+            let inits = gone.sets.into_iter().map(|set| set.init).filter(|init| !is_needed(init));
+            let inits: Vec<String> = inits.filter(|init| !self.is_newest(init)).collect();
+            self.expired.extend(inits.iter().map(|init| self.segments.file(init)));
         }
     }
 
-    /// Shows what there is now.
-    fn list(&mut self, now: i64) -> io::Result<()> {
-        self.manifest.published = now;
-        let Some(text) = self.manifest.write() else { return Ok(()) };
-        file::replace(&self.dash.path.join(&self.mpd), [text.as_bytes()])?;
-        self.store.listed(&self.key, Output::Dash, &self.mpd, || Bytes::from(text));
-        Ok(())
+    /// The next period may have the same init segment.
+    fn is_newest(&self, init: &str) -> bool {
+        KINDS.into_iter().any(|kind| match self.tracks[at(kind)].inits {
+            1 => init == format!("{}-init.mp4", name(kind)),
+            n => init == format!("{}-init-{n}.mp4", name(kind)),
+        })
     }
 
-    fn put<'a>(&self, relative: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
-        let path = self.dash.path.join(relative);
-        file::replace(&path, pieces)?;
-        self.store.finished(&self.key, Output::Dash, relative, || Content::File(path));
-        Ok(())
+    /// Shows players what there is now.
+    fn show(&mut self) {
+        self.manifest.published = Timestamp::now().as_millisecond();
+        if let Some(text) = self.manifest.write(self.low) {
+            self.segments.show(&self.mpd, text);
+        }
     }
 
     /// Files stay for as many segments as are listed, once they are listed no more: players may be about to fetch them.
     fn drop_expired(&mut self) {
         let kinds = self.manifest.periods.back().map_or(1, |period| period.sets.len().max(1));
-        while self.expired.len() > self.dash.window * kinds
-            && let Some(oldest) = self.expired.pop_front()
-        {
-            if self.dash.cleanup {
-                self.delete(&oldest);
-            }
+        while self.expired.len() > self.dash.window * kinds || self.segments.ram() > MAX_RAM {
+            let Some(oldest) = self.expired.pop_front() else { break };
+            self.segments.remove(&oldest, self.dash.cleanup);
         }
     }
 
-    fn delete(&self, relative: &str) {
-        self.store.removed(&self.key, Output::Dash, relative);
-        if let Err(e) = file::remove(&self.dash.path.join(relative)) {
-            warn!("dash: {}: {e}", self.key);
-        }
-    }
-
-    /// Deletes the segments that were left by a process before this one: their numbers would come again.
-    fn clean(&self) {
-        let Ok(entries) = fs::read_dir(self.dash.path.join(&self.folder)) else { return };
-        for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_own)) {
-            if let Err(e) = file::remove(&entry.path()) {
-                warn!("dash: {}: {e}", self.key);
-            }
-        }
-    }
-
-    /// Deletes everything.
-    fn dispose(&mut self) {
-        self.delete(&self.mpd);
-        let folder: PathBuf = self.dash.path.join(&self.folder);
-        self.clean();
-        // Only if nothing of others is in it.
-        let _ = fs::remove_dir(Path::new(&folder));
-        info!("dash: {} is disposed of", self.key);
+    /// The publisher is gone, or what comes next is made in another way.
+    fn stop(&mut self) {
+        self.close();
+        KINDS.into_iter().for_each(|kind| self.withdraw(kind));
+        self.grouping.restart();
     }
 }
 
-/// A period that would begin this soon after the one before follows it.
-const NEAR: Micros = Micros::from_millis(100);
+fn at(kind: Kind) -> usize {
+    usize::from(kind != Kind::Video)
+}
+
+fn segment_name(kind: Kind, number: u64) -> String {
+    format!("{}-{number}.m4s", name(kind))
+}
 
 fn grouping(dash: &Dash) -> Grouping {
     let target = form::micros(dash.fragment);
     Grouping::new(GroupingOptions { target, overflow: Micros((target.0 as f64 * OVERFLOW) as i64) })
 }
 
-/// `video-12.m4s`, `audio-init.mp4`
-fn is_own(name: &str) -> bool {
-    let rest = name.strip_prefix("video-").or(name.strip_prefix("audio-"));
-    rest.is_some_and(|rest| match rest.strip_suffix(".m4s") {
-        Some(number) => number.bytes().all(|byte| byte.is_ascii_digit()),
-        None => rest.starts_with("init") && rest.ends_with(".mp4"),
+/// Players have to learn of a segment before they need its first chunk.
+fn low(dash: &Dash) -> Option<Low> {
+    const OFTEN: Duration = Duration::from_millis(500);
+    const LATENCY: Duration = Duration::from_millis(1500);
+    dash.low?;
+    let chunk = dash.chunk.unwrap_or(CHUNK);
+    let update_period = (dash.fragment / 4).max(OFTEN);
+    let latency = (chunk + update_period + JITTER * 2).max(LATENCY);
+    Some(Low {
+        latency: form::micros(latency),
+        chunk: form::micros(chunk),
+        update_period: form::micros(update_period),
     })
 }
 
-fn mp4_scale(init: &Option<Arc<Init>>) -> u32 {
-    init.as_ref().and_then(|init| init.video.as_ref()).map_or(1, |video| video.about.timescale)
-}
-
-fn micros(ticks: i64, scale: u32) -> Micros {
-    Micros(ticks.max(0).saturating_mul(1_000_000) / i64::from(scale.max(1)))
+fn micros(ticks: u64, scale: u32) -> Micros {
+    let micros = u128::from(ticks) * 1_000_000 / u128::from(scale.max(1));
+    Micros(i64::try_from(micros).unwrap_or(i64::MAX))
 }
 
 impl follow::Stream for Stream {
@@ -358,32 +428,33 @@ impl follow::Stream for Stream {
     type Link = ();
 
     fn turn(mut self, now: Self) -> Self {
-        self.close();
+        self.stop();
         if self.dash.path != now.dash.path || self.mpd != now.mpd {
+            self.segments.leave();
             return now;
         }
-        self.manifest.update_period = now.manifest.update_period;
-        Self { dash: now.dash, grouping: now.grouping, ..self }
+        let Manifest { update_period, window, late, .. } = now.manifest;
+        let manifest = Manifest { update_period, window, late, ..self.manifest };
+        Self { dash: now.dash, grouping: now.grouping, low: now.low, manifest, ..self }
     }
 
     fn begin(&mut self, (): (), _publisher: Publisher) {
-        info!(
-            "dash: {} goes to {}, segments of {:?}",
-            self.key,
-            self.dash.path.display(),
-            self.dash.fragment
-        );
+        let place = match self.dash.storage {
+            SegmentStorage::Disk => self.dash.path.display().to_string(),
+            SegmentStorage::Ram => "memory".to_owned(),
+        };
+        info!("dash: {} goes to {place}, segments of {:?}", self.segments.key, self.dash.fragment);
         self.grouping.restart();
-        self.warned = false;
+        self.segments.begin(self.dash.storage);
     }
 
     /// Its chunks begin with a discontinuity of their own.
     fn renew(&mut self, _publisher: Publisher) {
-        self.warned = false;
+        self.segments.begin(self.dash.storage);
     }
 
     fn lose(&mut self, units: u64) {
-        warn!("dash: the disk is too slow for {}, {units} chunks are lost", self.key);
+        warn!("dash: the disk is too slow for {}, {units} chunks are lost", self.segments.key);
         self.close();
         self.grouping.restart();
     }
@@ -400,8 +471,7 @@ impl follow::Stream for Stream {
     }
 
     fn leave(&mut self) {
-        self.close();
-        self.grouping.restart();
+        self.stop();
     }
 
     fn rest(&self) -> Duration {
@@ -409,9 +479,11 @@ impl follow::Stream for Stream {
     }
 
     fn end(mut self, files_stay: bool) {
-        self.close();
-        if self.dash.dispose.is_some() && !files_stay && self.is_clean {
-            self.dispose();
+        self.stop();
+        if self.dash.dispose.is_some() && !files_stay {
+            self.segments.dispose();
+        } else {
+            self.segments.leave();
         }
     }
 }

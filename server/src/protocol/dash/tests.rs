@@ -11,10 +11,10 @@ use hub::StreamKey;
 use media::codec::{Codec, aac, h264};
 use media::{Dialect, Frame, Micros, Remux, Track, TrackId, Tracks};
 
+use super::shelf::Shelf;
 use super::stream::Stream;
-use crate::config::Dash;
+use crate::config::{Dash, SegmentStorage};
 use crate::follow::Stream as _;
-use crate::store::Store;
 
 const AVCC: &[u8] = &[1, 100, 0, 31, 0xff, 0xe1, 0, 4, 0x67, 100, 0, 31, 1, 0, 1, 0x68];
 
@@ -70,9 +70,12 @@ impl Room {
             mpd_file: "[app]/[stream].mpd".into(),
             cleanup: true,
             dispose: Some(Duration::from_secs(1)),
+            storage: SegmentStorage::Disk,
+            low: None,
+            chunk: None,
         };
         let key = StreamKey { vhost: "a.com".into(), app: "live".into(), stream: "cam".into() };
-        let stream = Stream::new(&key, &Arc::new(dash), &Store::default()).unwrap();
+        let stream = Stream::new(&key, &Arc::new(dash), &Arc::<Shelf>::default()).unwrap();
         Self { mux: Mux::new(MuxOptions::default()), stream, folder }
     }
 
