@@ -180,7 +180,10 @@ impl App {
         let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller.clone(), identity.clone());
         let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone()).with_passes(passes);
         let gate = gate.with_watcher(hls.packager.clone()).with_watcher(hls.fragmenter.clone());
-        let gate = gate.with_watcher(dash.packager.clone()).with_watcher(hds.clone()).with_watcher(recording.clone());
+        let gate = gate
+            .with_watcher(dash.packager.clone())
+            .with_watcher(hds.clone())
+            .with_watcher(recording.clone());
         let gate = gate.with_watcher(http_live::FastCache).with_watcher(tasks.clone());
         let gate = Arc::new(gate.with_watcher(forwarders.clone()));
         let service =

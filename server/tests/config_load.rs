@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use server::config::{
-    Area, Config, DEFAULT_VHOST, DtlsRole, Environment, Error, HlsOnError, SegmentStorage, IpFamily, Jitter,
-    Level, LogFormat, RtcProtocol, Source, Tank, Tls,
+    Area, Config, DEFAULT_VHOST, DtlsRole, Environment, Error, HlsOnError, IpFamily, Jitter, Level,
+    LogFormat, RtcProtocol, SegmentStorage, Source, Tank, Tls,
 };
 
 const VHOST: &str = "vhost __defaultVhost__ { }";

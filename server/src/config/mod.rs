@@ -7,11 +7,11 @@
 mod access;
 pub mod auth;
 mod check;
+mod dash;
 pub mod directives;
 mod dvr;
 mod environment;
 mod forward;
-mod dash;
 mod hls;
 pub mod legacy;
 pub mod lexer;
@@ -33,10 +33,10 @@ use ipnet::IpNet;
 
 pub use access::{Hooks, Limits, Most, Refer, Rule, Secret, Security, SignedUrl, Token};
 pub use auth::{Area, Auth, Credentials};
+pub use dash::Dash;
 pub use dvr::{Dvr, DvrPlan};
 pub use environment::Environment;
 pub use forward::{Destination, Forward};
-pub use dash::Dash;
 pub use hls::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, SegmentStorage};
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};

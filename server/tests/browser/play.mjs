@@ -2,9 +2,9 @@
 //
 //   node play.mjs <URL> [seconds to play] [screenshot.png]
 //
-// FLV and MPEG-TS, over HTTP or WebSocket, are played with mpegts.js, which opens the stream anew when it has ended; HLS with hls.js; DASH
-// with dash.js, or with Shaka if the address ends with #shaka; MP3 and AAC with an <audio> element. The path tells which. The page comes from a server of its own, so it has another origin than the stream,
-// and CORS counts.
+// FLV and MPEG-TS, over HTTP or WebSocket, are played with mpegts.js, which opens the stream anew when it has ended; HLS with hls.js, DASH with dash.js, or
+// both with Shaka if the address ends with #shaka; MP3 and AAC with an <audio> element. The path tells which. The page comes from a server of its own, so it
+// has another origin than the stream, and CORS counts.
 
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -47,10 +47,12 @@ function start(url) {
     video.onended = () => (seen.ends += 1);
     video.src = url;
     video.play().catch((error) => seen.errors.push(`play: ${error.message}`));
+  } else if (new URL(url).hash === '#shaka') {
+    askShaka();
   } else if (extension === 'm3u8') {
     follow();
   } else if (extension === 'mpd') {
-    new URL(url).hash === '#shaka' ? askShaka() : askDash();
+    askDash();
   } else {
     open();
   }

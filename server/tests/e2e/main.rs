@@ -14,6 +14,7 @@ mod codecs;
 mod console;
 mod daemon;
 mod dash;
+mod dash_low;
 mod destination;
 mod dialogue;
 mod drain;

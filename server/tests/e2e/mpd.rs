@@ -82,10 +82,11 @@ impl Element {
             let mut element = Self { name: name.into(), ..Self::default() };
             while let Some((attribute, value)) = rest.trim_start().split_once("=\"") {
                 let (value, behind) = value.split_once('"').expect("a value ends");
-                let value = ["&lt;<", "&gt;>", "&quot;\"", "&amp;&"].iter().fold(value.to_owned(), |text, pair| {
-                    let (from, to) = pair.split_at(pair.len() - 1);
-                    text.replace(from, to)
-                });
+                let value =
+                    ["&lt;<", "&gt;>", "&quot;\"", "&amp;&"].iter().fold(value.to_owned(), |text, pair| {
+                        let (from, to) = pair.split_at(pair.len() - 1);
+                        text.replace(from, to)
+                    });
                 assert_eq!(element.attributes.insert(attribute.into(), value), None, "{attribute} twice");
                 rest = behind;
             }

@@ -54,7 +54,8 @@ impl Manifest {
     /// The text; `None` while there is no segment. With low latency, segments that grow are listed, too.
     pub fn write(&self, low: Option<Low>) -> Option<Text> {
         let periods: Vec<&Period> = self.periods.iter().filter(|period| period.is_listed(low)).collect();
-        let longest = periods.iter().flat_map(|period| &period.sets).filter_map(|set| set.longest(low)).max()?;
+        let longest =
+            periods.iter().flat_map(|period| &period.sets).filter_map(|set| set.longest(low)).max()?;
         let window = i64::try_from(self.window).unwrap_or(i64::MAX);
         let depth = Micros(longest.0.saturating_mul(window));
         let update = low.map_or(self.update_period, |low| low.update_period.min(self.update_period));
@@ -343,6 +344,8 @@ mod tests {
             assert!(text.contains(want), "{want} in {text}");
         }
         let text = manifest.write(None).unwrap().file();
-        assert!(text.contains("<S d=\"171000\"/>\n          </SegmentTimeline>") && !text.contains("Latency"));
+        assert!(
+            text.contains("<S d=\"171000\"/>\n          </SegmentTimeline>") && !text.contains("Latency")
+        );
     }
 }

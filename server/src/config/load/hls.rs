@@ -8,7 +8,8 @@ use crate::config::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, SegmentStora
 /// Below this, playlists would change faster than players ask for them.
 pub(super) const LEAST_FRAGMENT: Duration = Duration::from_millis(100);
 /// Shorter parts would be requests without end, longer ones no low latency.
-pub(super) const PARTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(2);
+pub(super) const PARTS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(2);
 /// Playlists shorter than this would end the sessions of players that only pause for breath.
 const LEAST_HLS_SESSION: Duration = Duration::from_secs(10);
 

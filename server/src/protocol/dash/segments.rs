@@ -9,9 +9,10 @@ use bytes::Bytes;
 use formats::dash::Text;
 use hub::StreamKey;
 use media::Kind;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::shelf::{Coming, Media, Shelf, What};
+use super::shelf::{Growth, Media, Shelf, What};
 use crate::config::{Dash, SegmentStorage};
 use crate::follow::file;
 use crate::store::{Content, Output};
@@ -86,21 +87,17 @@ impl Segments {
         self.ram -= self.kept.insert(path, size).unwrap_or_default();
     }
 
-    /// Lets players wait for a segment.
-    pub(super) fn announce(&mut self, kind: Kind, name: &str, coming: Coming) {
+    /// Lets players have a segment as it grows.
+    pub(super) fn grow(&mut self, kind: Kind, name: &str, growth: watch::Receiver<Growth>) {
         let path = self.file(name);
-        self.shelf.put(&self.key, &path, What::Media(kind, Media::Coming(coming)));
+        self.shelf.put(&self.key, &path, What::Media(kind, Media::Growing(growth)));
         self.kept.entry(path).or_default();
-    }
-
-    /// It will not come.
-    pub(super) fn withdraw(&mut self, name: &str) {
-        self.forget(&self.file(name));
     }
 
     /// Shows the manifest.
     pub(super) fn show(&mut self, mpd: &str, text: Text) {
         self.shelf.put(&self.key, mpd, What::Manifest(Arc::new(text)));
+        self.shelf.open_folder(&self.key.vhost, &self.folder);
         self.kept.entry(mpd.to_owned()).or_default();
     }
 
@@ -126,12 +123,14 @@ impl Segments {
 
     /// Takes everything from the shelf; files stay.
     pub(super) fn leave(&mut self) {
+        self.shelf.close_folder(&self.key.vhost, &self.folder);
         let paths: Vec<String> = self.kept.keys().cloned().collect();
         paths.iter().for_each(|path| self.forget(path));
     }
 
     /// Deletes everything.
     pub(super) fn dispose(&mut self) {
+        self.shelf.close_folder(&self.key.vhost, &self.folder);
         let paths: Vec<String> = self.kept.keys().cloned().collect();
         paths.iter().for_each(|path| self.remove(path, true));
         if self.is_clean {

@@ -1,7 +1,7 @@
 //! Requests for manifests and segments. What is on the shelf is answered from there; the rest is files like any other.
 
-use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -15,20 +15,30 @@ use jiff::Timestamp;
 use media::Kind as MediaKind;
 use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tower::ServiceExt;
 use tower_http::services::ServeFile;
 use tracing::warn;
 
 use super::Service;
-use super::shelf::{self, Coming, Growth, Item, Media, What};
+use super::shelf::{self, Growth, Media, What};
 use crate::gate::Ask;
 use crate::http::{pieces, refusal, request};
 use crate::session::{self, Cid, Kind, Session};
 
+/// Players that ask for segments before they are listed, as ffmpeg does, ask again at once, without end.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// A layer around the static files: answers what is of DASH, and passes on the rest.
 pub async fn before_files(State(service): State<Service>, request: Request, next: Next) -> Response {
-    let Some((place, vhost, item)) = service.find(&request) else { return next.run(request).await };
+    let Some((vhost, place)) = service.place(&request) else { return next.run(request).await };
+    let Some(item) = service.shelf.find(&place) else {
+        let response = next.run(request).await;
+        if response.status() == StatusCode::NOT_FOUND && service.shelf.is_within(&place) {
+            sleep(PAUSE).await;
+        }
+        return response;
+    };
     if let What::Manifest(_) = item.what
         && request::parameter(request.uri(), CLOCK).is_some()
     {
@@ -40,13 +50,13 @@ pub async fn before_files(State(service): State<Service>, request: Request, next
     }
     match item.what {
         What::Manifest(text) => manifest(&text, &request),
-        What::Media(kind, media) => label(kind, service.media(&place, media, request).await),
+        What::Media(kind, media) => label(kind, send(media, request).await),
     }
 }
 
 impl Service {
-    /// What the request is for, if it is on the shelf: its place, the vhost as it is called, and what is there.
-    fn find(&self, request: &Request) -> Option<(String, String, Item)> {
+    /// What the request calls the vhost, and where on the shelf would be what it is for.
+    fn place(&self, request: &Request) -> Option<(String, String)> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return None;
         }
@@ -54,8 +64,7 @@ impl Service {
         let asked = request::vhost(request);
         let vhost = self.gate.vhost(&asked).ok()?;
         let place = shelf::place(&vhost.name, path.trim_start_matches('/'));
-        let item = self.shelf.find(&place)?;
-        Some((place, asked, item))
+        Some((asked, place))
     }
 
     /// Whether it may be fetched: each request has to show what a player has to.
@@ -65,44 +74,6 @@ impl Service {
             warn!("client refused: {refused}, peer={}", session.peer);
             refusal::respond(&refused)
         })
-    }
-
-    async fn media(&self, place: &str, media: Media, mut request: Request) -> Response {
-        // What makes no sense, and what nobody needs of a segment, is the whole (RFC 9110 §14.2).
-        if pieces::range(&request).is_none() {
-            request.headers_mut().remove(header::RANGE);
-        }
-        let media = match media {
-            Media::Coming(coming) => match self.arrival(place, coming).await {
-                Ok(media) => media,
-                Err(refusal) => return refusal,
-            },
-            media => media,
-        };
-        match media {
-            Media::Ram(pieces) => pieces::answer(pieces, &request),
-            Media::Coming(coming) => Body::from_stream(grow(coming.growth)).into_response(),
-            Media::File(path) => match ServeFile::new(path).oneshot(request).await {
-                Ok(response) => response.map(Body::new),
-                Err(never) => match never {},
-            },
-        }
-    }
-
-    /// Waits for a segment that comes next, until there is something to send.
-    async fn arrival(&self, place: &str, coming: Coming) -> Result<Media, Response> {
-        let (mut growth, is_shown) = (coming.growth.clone(), coming.is_shown);
-        let has_come = |growth: &Growth| growth.is_complete || is_shown && !growth.pieces.is_empty();
-        match timeout(coming.patience, growth.wait_for(has_come)).await.map(|come| come.map(drop)) {
-            Ok(Ok(())) if is_shown => Ok(Media::Coming(coming)),
-            // It is put there before it is called complete.
-            Ok(Ok(())) => match self.shelf.find(place).map(|item| item.what) {
-                Some(What::Media(_, media @ (Media::Ram(_) | Media::File(_)))) => Ok(media),
-                _ => Err(refuse(StatusCode::NOT_FOUND, &"this segment is gone")),
-            },
-            Ok(Err(_)) => Err(refuse(StatusCode::NOT_FOUND, &"this segment did not come")),
-            Err(_) => Err(refuse(StatusCode::SERVICE_UNAVAILABLE, &"the stream is late")),
-        }
     }
 }
 
@@ -122,8 +93,26 @@ fn about(vhost: String, stream: &StreamKey, request: &Request) -> (Arc<Session>,
     (Session::named(Cid::random(), peer), told)
 }
 
+/// As much of it as the request asks for.
+async fn send(media: Media, mut request: Request) -> Response {
+    // What makes no sense, and what nobody needs of a segment, is the whole (RFC 9110 §14.2).
+    if pieces::range(&request).is_none() {
+        request.headers_mut().remove(header::RANGE);
+    }
+    match media {
+        Media::Ram(pieces) => pieces::answer(pieces, &request),
+        Media::Growing(growth) => Body::from_stream(grow(growth)).into_response(),
+        Media::File(path) => match ServeFile::new(path).oneshot(request).await {
+            Ok(response) => response.map(Body::new),
+            Err(never) => match never {},
+        },
+    }
+}
+
 /// The pieces of a segment, as they come.
-fn grow(growth: watch::Receiver<Growth>) -> impl stream::Stream<Item = Result<Bytes, watch::error::RecvError>> {
+fn grow(
+    growth: watch::Receiver<Growth>,
+) -> impl stream::Stream<Item = Result<Bytes, watch::error::RecvError>> {
     stream::try_unfold((growth, 0), |(mut growth, next)| async move {
         let piece = {
             let grown = growth.wait_for(|growth| growth.is_complete || growth.pieces.len() > next).await?;
@@ -150,8 +139,4 @@ fn label(kind: MediaKind, mut response: Response) -> Response {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     response
-}
-
-fn refuse(status: StatusCode, reason: &dyn Display) -> Response {
-    (status, format!("{reason}\n")).into_response()
 }

@@ -1,9 +1,8 @@
 //! The shelf: what players can fetch right now, by vhost and path. The packager puts things there and takes them away.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use formats::dash::Text;
@@ -18,6 +17,8 @@ use crate::store::Store;
 #[derive(Default)]
 pub(super) struct Shelf {
     items: RwLock<HashMap<String, Item>>,
+    /// The folders of streams.
+    folders: RwLock<HashSet<String>>,
     /// Who gets copies of files.
     pub(super) store: Store,
 }
@@ -45,19 +46,8 @@ pub(super) enum Media {
     Ram(Arc<[Bytes]>),
     /// In a file.
     File(PathBuf),
-    /// It comes next.
-    Coming(Coming),
-}
-
-/// A segment that is not complete.
-#[derive(Clone, Debug)]
-pub(super) struct Coming {
-    /// What there is of it.
-    pub(super) growth: watch::Receiver<Growth>,
-    /// It may be sent while it grows; otherwise it is not seen before it is complete.
-    pub(super) is_shown: bool,
-    /// How long it is worth to wait for it.
-    pub(super) patience: Duration,
+    /// It is not complete: what there is of it.
+    Growing(watch::Receiver<Growth>),
 }
 
 /// What there is of a segment.
@@ -65,7 +55,7 @@ pub(super) struct Coming {
 pub(super) struct Growth {
     /// From its beginning.
     pub(super) pieces: Vec<Bytes>,
-    /// There is no more to come. When it is the end without this, the segment does not come.
+    /// There is no more to come. If the sender goes without this, the rest is lost.
     pub(super) is_complete: bool,
 }
 
@@ -82,6 +72,19 @@ impl Shelf {
 
     pub(super) fn find(&self, place: &str) -> Option<Item> {
         self.items.read().get(place).cloned()
+    }
+
+    /// Something of a stream could be here, now or later.
+    pub(super) fn is_within(&self, place: &str) -> bool {
+        place.rsplit_once('/').is_some_and(|(folder, _)| self.folders.read().contains(folder))
+    }
+
+    pub(super) fn open_folder(&self, vhost: &str, path: &str) {
+        self.folders.write().insert(place(vhost, path));
+    }
+
+    pub(super) fn close_folder(&self, vhost: &str, path: &str) {
+        self.folders.write().remove(&place(vhost, path));
     }
 
     /// Puts something of a stream at a path, in place of what was there.

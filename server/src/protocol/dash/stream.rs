@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::segments::Segments;
-use super::shelf::{Coming, Growth, Shelf};
+use super::shelf::{Growth, Shelf};
 use crate::config::{Dash, SegmentStorage};
 use crate::follow::{self, Publisher};
 use crate::form;
@@ -43,6 +43,8 @@ pub struct Stream {
     tracks: [Track; 2],
     /// What is not listed any more, and may still be fetched.
     expired: VecDeque<String>,
+    /// Segments that have grown to their end, of which players are to be told when the next one is listed: some go on by the number, listed or not.
+    grown: Vec<watch::Sender<Growth>>,
 }
 
 /// What goes on from period to period.
@@ -56,8 +58,6 @@ struct Track {
     lag: u64,
     /// The segment that is sent while it grows, with low latency.
     growing: Option<watch::Sender<Growth>>,
-    /// The one that players may wait for.
-    coming: Option<watch::Sender<Growth>>,
 }
 
 /// The segment that is open: its video, its audio.
@@ -106,14 +106,7 @@ impl Stream {
             own: escaped(file),
             ..Manifest::default()
         };
-        let track = || Track {
-            number: 1,
-            inits: 0,
-            init: Bytes::new(),
-            lag: 0,
-            growing: None,
-            coming: None,
-        };
+        let track = || Track { number: 1, inits: 0, init: Bytes::new(), lag: 0, growing: None };
         Ok(Self {
             segments: Segments::new(key, dash, shelf, folder),
             grouping: grouping(dash),
@@ -125,6 +118,7 @@ impl Stream {
             is_unplaced: false,
             tracks: [track(), track()],
             expired: VecDeque::new(),
+            grown: Vec::new(),
             dash: dash.clone(),
             mpd,
         })
@@ -150,6 +144,7 @@ impl Stream {
             self.place(duration);
             self.show();
         }
+        self.tell_grown();
     }
 
     /// The next part of a track.
@@ -173,36 +168,22 @@ impl Stream {
     fn grow(&mut self, kind: Kind, start: u64) {
         let fragment = form::micros(self.dash.fragment);
         let track = &mut self.tracks[at(kind)];
-        let lag = track.lag;
-        track.growing = track.coming.take();
-        if let Some(growing) = &track.growing {
-            growing.send_modify(|growth| growth.pieces.push(Bytes::from_static(mp4::SEGMENT_TYPE)));
-        }
-        let next = track.number + 1;
+        let (number, start) = (track.number, start + track.lag);
+        let pieces = vec![Bytes::from_static(mp4::SEGMENT_TYPE)];
+        let (sender, growth) = watch::channel(Growth { pieces, is_complete: false });
+        track.growing = Some(sender);
+        self.segments.grow(kind, &segment_name(kind, number), growth);
         if let Some(set) = self.set_of(kind) {
             // Players look for the next one where this one will end: rather in it than still in this one.
             let slack = if kind == Kind::Video { Micros::ZERO } else { Micros::from_millis(50) };
             let expected = set.expected(fragment) + ticks(slack, set.about.timescale);
-            set.growing = Some((start + lag, expected));
+            set.growing = Some((start, expected));
         }
-        self.announce(kind, next);
     }
 
-    /// Lets players wait for a segment.
-    fn announce(&mut self, kind: Kind, number: u64) {
-        let (sender, growth) = watch::channel(Growth::default());
-        let patience = self.dash.fragment.mul_f64(OVERFLOW) + CHUNK + JITTER * 4;
-        let coming = Coming { growth, is_shown: self.low.is_some(), patience };
-        self.segments.announce(kind, &segment_name(kind, number), coming);
-        self.tracks[at(kind)].coming = Some(sender);
-    }
-
-    /// Nobody waits any more, since nothing comes.
-    fn withdraw(&mut self, kind: Kind) {
-        let track = &mut self.tracks[at(kind)];
-        if track.coming.take().is_some() {
-            self.segments.withdraw(&segment_name(kind, track.number));
-        }
+    /// Those who read segments that have grown to their end get to it.
+    fn tell_grown(&mut self) {
+        self.grown.drain(..).for_each(|grown| grown.send_modify(|growth| growth.is_complete = true));
     }
 
     fn set_of(&mut self, kind: Kind) -> Option<&mut Set> {
@@ -221,10 +202,7 @@ impl Stream {
         let mut sets = Vec::new();
         for (kind, header) in [(Kind::Video, &init.video), (Kind::Audio, &init.audio)] {
             self.tracks[at(kind)].lag = if kind == Kind::Video { lag } else { 0 };
-            match header {
-                Some(header) => sets.push(self.set(kind, header, start)),
-                None => self.withdraw(kind),
-            }
+            sets.extend(header.as_ref().map(|header| self.set(kind, header, start)));
         }
         self.manifest.periods.push_back(Period { id: self.next, start: Micros::ZERO, sets });
         self.next += 1;
@@ -242,12 +220,8 @@ impl Stream {
             1 => format!("{}-init.mp4", name(kind)),
             n => format!("{}-init-{n}.mp4", name(kind)),
         };
-        let is_announced = track.coming.is_some();
         if is_other {
             self.segments.put(kind, &init, vec![header.bytes.clone()]);
-        }
-        if !is_announced {
-            self.announce(kind, number);
         }
         Set {
             about: header.about.clone(),
@@ -284,22 +258,13 @@ impl Stream {
         let track = &mut self.tracks[at(kind)];
         let (number, start) = (track.number, first.start + track.lag);
         track.number += 1;
-        let complete = match self.low {
-            Some(_) => track.growing.take(),
-            None => track.coming.take(),
-        };
+        self.grown.extend(track.growing.take());
         let duration: u64 = parts.iter().map(|part| part.duration).sum();
         let bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();
         let head = Bytes::from_static(mp4::SEGMENT_TYPE);
         let pieces = std::iter::once(head).chain(parts.iter().map(|part| part.bytes.clone())).collect();
         let file = segment_name(kind, number);
         self.segments.put(kind, &file, pieces);
-        if let Some(complete) = complete {
-            complete.send_modify(|growth| growth.is_complete = true);
-        }
-        if self.low.is_none() {
-            self.announce(kind, number + 1);
-        }
         debug!("dash: {} {file} of {duration} ticks", self.segments.key);
         let Some(set) = self.set_of(kind) else { return };
         set.growing = None;
@@ -385,7 +350,7 @@ impl Stream {
     /// The publisher is gone, or what comes next is made in another way.
     fn stop(&mut self) {
         self.close();
-        KINDS.into_iter().for_each(|kind| self.withdraw(kind));
+        self.tell_grown();
         self.grouping.restart();
     }
 }
@@ -456,6 +421,7 @@ impl follow::Stream for Stream {
     fn lose(&mut self, units: u64) {
         warn!("dash: the disk is too slow for {}, {units} chunks are lost", self.segments.key);
         self.close();
+        self.tell_grown();
         self.grouping.restart();
     }
 
@@ -464,6 +430,7 @@ impl follow::Stream for Stream {
             Piece::Init(init) => {
                 // What is open is of the tracks before.
                 self.close();
+                self.tell_grown();
                 self.init = Some(init);
             }
             Piece::Chunk(chunk) => self.chunk(chunk),
