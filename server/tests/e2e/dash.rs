@@ -90,7 +90,7 @@ fn what_is_published_is_there_to_the_last_frame() {
 fn live(server: &Server) -> Running {
     let publisher = publish_for_ever(server, "page");
     until("segments are listed", LIMIT, || {
-        server.dir.join("html/live/page/video-3.m4s").exists().then_some(())
+        manifest(server, "page").filter(|mpd| mpd.tracks("video")[0].segments.len() >= 3)
     });
     publisher
 }

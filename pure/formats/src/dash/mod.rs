@@ -48,7 +48,7 @@ pub struct Low {
 /// A stretch of the stream without a discontinuity.
 #[derive(Clone, Debug, Default)]
 pub struct Period {
-    /// Its number, which never comes again.
+    /// Its name: a number that never comes again, since its segments are called by it.
     pub id: u64,
     /// Where it begins in the presentation.
     pub start: Micros,
@@ -65,8 +65,6 @@ pub struct Set {
     pub init: String,
     /// The tick that is shown at the beginning of the period.
     pub zero: u64,
-    /// The number of its first segment in the list.
-    pub number: u64,
     /// The most bits per second that a segment has had.
     pub bandwidth: u64,
     /// Its segments that can be fetched: when each begins to be shown, and its duration, in ticks.
@@ -114,6 +112,11 @@ impl Set {
 /// The name of a track.
 pub fn name(kind: Kind) -> &'static str {
     if kind == Kind::Video { "video" } else { "audio" }
+}
+
+/// What a segment of a period is called that begins to be shown at this tick.
+pub fn segment(kind: Kind, period: u64, at: u64) -> String {
+    format!("{}-{period}-{at}.m4s", name(kind))
 }
 
 /// A time in ticks, to the nearest.

@@ -95,7 +95,7 @@ impl Manifest {
             body.push_str(">\n");
             let began = self.available_since + period.start.millis();
             for set in period.sets.iter().filter(|set| set.listed(low).next().is_some()) {
-                write_set(set, (&self.base, &self.own), low.map(|low| (low, began)), &mut body);
+                write_set((period.id, set), (&self.base, &self.own), low.map(|low| (low, began)), &mut body);
             }
             body.push_str("  </Period>\n");
         }
@@ -105,7 +105,12 @@ impl Manifest {
 
 /// Files are named with their folder, and not below a `BaseURL`, which players also take for the base of the clock's address. With low latency goes when
 /// the period began, by the clock on the wall.
-fn write_set(set: &Set, (base, own): (&str, &str), low: Option<(Low, i64)>, text: &mut String) {
+fn write_set(
+    (period, set): (u64, &Set),
+    (base, own): (&str, &str),
+    low: Option<(Low, i64)>,
+    text: &mut String,
+) {
     let base = escape(base);
     let (about, name) = (&set.about, set.name());
     let _ = writeln!(
@@ -158,11 +163,10 @@ fn write_set(set: &Set, (base, own): (&str, &str), low: Option<(Low, i64)>, text
     let _ = write!(
         text,
         "        <SegmentTemplate timescale=\"{}\" presentationTimeOffset=\"{}\" initialization=\"{base}{}{MARK}\" \
-        media=\"{base}{name}-$Number$.m4s{MARK}\" startNumber=\"{}\"",
+        media=\"{base}{name}-{period}-$Time$.m4s{MARK}\"",
         about.timescale,
         set.zero,
         escape(&set.init),
-        set.number,
     );
     if let Some((low, (_, length))) = low.zip(set.listed(low).last()) {
         // The first chunk can be fetched when it is there, which is so much before all of them are (§5.3.9.5.3).
@@ -257,7 +261,6 @@ mod tests {
             about: Description::of(&track).unwrap(),
             init: format!("{}-init.mp4", name(kind)),
             zero: 0,
-            number: 7,
             bandwidth: 1000,
             segments: segments.iter().copied().collect(),
             growing: None,
@@ -291,7 +294,7 @@ mod tests {
             "minimumUpdatePeriod=\"PT3.000S\" timeShiftBufferDepth=\"PT8.000S\" minBufferTime=\"PT2.000S\" suggestedPresentationDelay=\"PT6.000S\"",
             "<Period id=\"3\" start=\"PT0.000S\">",
             "codecs=\"avc1.64001f\" bandwidth=\"1000\" width=\"1280\" height=\"720\">",
-            "media=\"a&amp;b/video-$Number$.m4s\" startNumber=\"7\">",
+            "media=\"a&amp;b/video-3-$Time$.m4s\">",
             "<S t=\"180000\" d=\"180000\" r=\"1\"/>\n            <S d=\"90000\"/>",
             "utc:http-head:2014\" value=\"a&amp;b.mpd\"",
         ] {
@@ -314,13 +317,13 @@ mod tests {
         let text = manifest.write(None).unwrap();
         let answer = text.answer(Some("vhost=a&token=$1"));
         for want in [
-            "media=\"audio-$Number$.m4s?vhost=a&amp;token=%241\"",
+            "media=\"audio-0-$Time$.m4s?vhost=a&amp;token=%241\"",
             "initialization=\"audio-init.mp4?vhost=a&amp;token=%241\"",
             "utc:http-iso:2014\" value=\"a.mpd?dash_clock=iso&amp;vhost=a&amp;token=$1\"",
         ] {
             assert!(answer.contains(want), "{want} in {answer}");
         }
-        assert!(text.answer(None).contains("media=\"audio-$Number$.m4s\""));
+        assert!(text.answer(None).contains("media=\"audio-0-$Time$.m4s\""));
     }
 
     #[test]

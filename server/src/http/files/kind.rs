@@ -19,10 +19,11 @@ pub(super) fn extension(name: &OsStr) -> String {
     if is_plain { extension.to_ascii_lowercase() } else { String::new() }
 }
 
-/// `audio-12.m4s`, `video-init.mp4`
+/// `audio-12-7200.m4s`, `video-init.mp4`
 fn track(name: &str) -> Option<&'static str> {
     let (track, rest) = name.split_once('-')?;
-    let is_segment = |number: &str| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let is_digit = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+    let is_segment = |numbers: &str| !numbers.is_empty() && numbers.bytes().all(is_digit);
     let is_ours = match rest.strip_suffix(".m4s") {
         Some(number) => is_segment(number),
         None => rest.starts_with("init") && rest.ends_with(".mp4"),
@@ -105,7 +106,7 @@ mod tests {
         assert_eq!(of("a.b c"), "");
         assert_eq!(of("a.bSeg1-Frag12"), "f4f");
         assert_eq!(of("a.bSeg1-Frag"), "");
-        assert_eq!(of("audio-12.m4s"), "cmfa");
+        assert_eq!(of("audio-12-34.m4s"), "cmfa");
         assert_eq!(of("video-init-2.mp4"), "cmfv");
         assert_eq!(of("audio-.m4s"), "m4s");
         assert_eq!(of("my-video-1.m4s"), "m4s");

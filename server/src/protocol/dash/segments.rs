@@ -155,7 +155,7 @@ impl Segments {
         }
     }
 
-    /// Deletes the segments that were left by a process before this one: their numbers would come again.
+    /// Deletes the segments that were left by a process before this one: nobody lists them, and nobody else would.
     fn clean(&mut self) {
         if !std::mem::replace(&mut self.is_clean, true) {
             self.delete_left();
@@ -172,11 +172,11 @@ impl Segments {
     }
 }
 
-/// `video-12.m4s`, `audio-init.mp4`
+/// `video-12-7200.m4s`, `audio-init.mp4`
 fn is_own(name: &str) -> bool {
     let rest = name.strip_prefix("video-").or(name.strip_prefix("audio-"));
     rest.is_some_and(|rest| match rest.strip_suffix(".m4s") {
-        Some(number) => number.bytes().all(|byte| byte.is_ascii_digit()),
+        Some(numbers) => numbers.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'),
         None => rest.starts_with("init") && rest.ends_with(".mp4"),
     })
 }

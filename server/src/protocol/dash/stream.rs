@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use formats::cmaf::{Chunk, Grouping, GroupingOptions, Header, Init, Join, Part, Piece};
-use formats::dash::{Low, Manifest, Period, Set, name, ticks};
+use formats::dash::{self, Low, Manifest, Period, Set, name, ticks};
 use formats::mp4;
 use hub::StreamKey;
 use jiff::Timestamp;
@@ -35,8 +35,8 @@ pub struct Stream {
     /// The tracks of the chunks that come.
     init: Option<Arc<Init>>,
     open: Option<Open>,
-    /// The next period.
-    next: u64,
+    /// The newest period: the time at which it began, in seconds since 1970, or more if another one did.
+    period: u64,
     /// The newest period is not at its place in the presentation.
     is_unplaced: bool,
     /// Of video, of audio.
@@ -49,8 +49,6 @@ pub struct Stream {
 
 /// What goes on from period to period.
 struct Track {
-    /// The number of the segment that is open, or else of the next one.
-    number: u64,
     /// How many init segments there have been, and the newest of them.
     inits: u64,
     init: Bytes,
@@ -106,7 +104,7 @@ impl Stream {
             own: escaped(file),
             ..Manifest::default()
         };
-        let track = || Track { number: 1, inits: 0, init: Bytes::new(), lag: 0, growing: None };
+        let track = || Track { inits: 0, init: Bytes::new(), lag: 0, growing: None };
         Ok(Self {
             segments: Segments::new(key, dash, shelf, folder),
             grouping: grouping(dash),
@@ -114,7 +112,7 @@ impl Stream {
             manifest,
             init: None,
             open: None,
-            next: 0,
+            period: 0,
             is_unplaced: false,
             tracks: [track(), track()],
             expired: VecDeque::new(),
@@ -151,34 +149,46 @@ impl Stream {
     fn part(&mut self, kind: Kind, part: Option<Part>) {
         let Some((part, Open(parts))) = part.zip(self.open.as_mut()) else { return };
         let parts = &mut parts[at(kind)];
-        let (is_first, start, bytes) = (parts.is_empty(), part.start, part.bytes.clone());
-        parts.push(part);
+        let (is_first, bytes) = (parts.is_empty(), part.bytes.clone());
+        parts.push(part.clone());
         if self.low.is_none() {
             return;
         }
         if is_first {
-            self.grow(kind, start);
+            self.grow(kind, &part);
         }
         if let Some(growing) = &self.tracks[at(kind)].growing {
             growing.send_modify(|growth| growth.pieces.push(bytes));
         }
     }
 
-    /// The open segment of a track begins, and players get it as it grows.
-    fn grow(&mut self, kind: Kind, start: u64) {
-        let fragment = form::micros(self.dash.fragment);
+    /// The open segment of a track begins with this part, and players get it as it grows.
+    fn grow(&mut self, kind: Kind, first: &Part) {
+        let expected = self.expected(kind, first);
         let track = &mut self.tracks[at(kind)];
-        let (number, start) = (track.number, start + track.lag);
+        let start = first.start + track.lag;
         let pieces = vec![Bytes::from_static(mp4::SEGMENT_TYPE)];
         let (sender, growth) = watch::channel(Growth { pieces, is_complete: false });
         track.growing = Some(sender);
-        self.segments.grow(kind, &segment_name(kind, number), growth);
+        self.segments.grow(kind, &dash::segment(kind, self.period, start), growth);
         if let Some(set) = self.set_of(kind) {
-            // Players look for the next one where this one will end: rather in it than still in this one.
-            let slack = if kind == Kind::Video { Micros::ZERO } else { Micros::from_millis(50) };
-            let expected = set.expected(fragment) + ticks(slack, set.about.timescale);
             set.growing = Some((start, expected));
         }
+    }
+
+    /// How long the segment will probably be that begins with this part, in ticks. Players look for the next one where this one ends.
+    fn expected(&mut self, kind: Kind, first: &Part) -> u64 {
+        let fragment = form::micros(self.dash.fragment);
+        let lag = self.tracks[at(Kind::Video)].lag;
+        let pictures = self.set_of(Kind::Video).filter(|_| kind == Kind::Audio).and_then(|set| {
+            let (start, length) = set.growing?;
+            Some(micros((start + length).saturating_sub(lag), set.about.timescale))
+        });
+        let Some(set) = self.set_of(kind) else { return 0 };
+        let Some(end) = pictures else { return set.expected(fragment) };
+        // It goes on to the first frame of sound that does not begin before its pictures end.
+        let frame = (first.duration / first.frames.max(1) as u64).max(1);
+        ticks(end, set.about.timescale).saturating_sub(first.start).div_ceil(frame) * frame
     }
 
     /// Those who read segments that have grown to their end get to it.
@@ -204,8 +214,8 @@ impl Stream {
             self.tracks[at(kind)].lag = if kind == Kind::Video { lag } else { 0 };
             sets.extend(header.as_ref().map(|header| self.set(kind, header, start)));
         }
-        self.manifest.periods.push_back(Period { id: self.next, start: Micros::ZERO, sets });
-        self.next += 1;
+        self.period = u64::try_from(Timestamp::now().as_second()).unwrap_or(0).max(self.period + 1);
+        self.manifest.periods.push_back(Period { id: self.period, start: Micros::ZERO, sets });
         self.is_unplaced = true;
     }
 
@@ -215,7 +225,6 @@ impl Stream {
         let is_other = track.init != header.bytes;
         track.inits += u64::from(is_other);
         track.init = header.bytes.clone();
-        let number = track.number;
         let init = match track.inits {
             1 => format!("{}-init.mp4", name(kind)),
             n => format!("{}-init-{n}.mp4", name(kind)),
@@ -227,7 +236,6 @@ impl Stream {
             about: header.about.clone(),
             init,
             zero: ticks(start, header.about.timescale),
-            number,
             bandwidth: 0,
             segments: VecDeque::new(),
             growing: None,
@@ -256,14 +264,13 @@ impl Stream {
     fn segment(&mut self, kind: Kind, parts: &[Part]) {
         let Some(first) = parts.first() else { return };
         let track = &mut self.tracks[at(kind)];
-        let (number, start) = (track.number, first.start + track.lag);
-        track.number += 1;
+        let start = first.start + track.lag;
         self.grown.extend(track.growing.take());
         let duration: u64 = parts.iter().map(|part| part.duration).sum();
         let bytes: usize = parts.iter().map(|part| part.bytes.len()).sum();
         let head = Bytes::from_static(mp4::SEGMENT_TYPE);
         let pieces = std::iter::once(head).chain(parts.iter().map(|part| part.bytes.clone())).collect();
-        let file = segment_name(kind, number);
+        let file = dash::segment(kind, self.period, start);
         self.segments.put(kind, &file, pieces);
         debug!("dash: {} {file} of {duration} ticks", self.segments.key);
         let Some(set) = self.set_of(kind) else { return };
@@ -302,9 +309,10 @@ impl Stream {
             let mut listed = sets(&self.manifest.periods);
             for period in &mut self.manifest.periods {
                 for set in period.sets.iter_mut().filter(|set| set.about.kind == kind) {
-                    while listed > window && set.segments.pop_front().is_some() {
-                        self.expired.push_back(self.segments.file(&segment_name(kind, set.number)));
-                        set.number += 1;
+                    while listed > window
+                        && let Some((start, _)) = set.segments.pop_front()
+                    {
+                        self.expired.push_back(self.segments.file(&dash::segment(kind, period.id, start)));
                         listed -= 1;
                     }
                 }
@@ -357,10 +365,6 @@ impl Stream {
 
 fn at(kind: Kind) -> usize {
     usize::from(kind != Kind::Video)
-}
-
-fn segment_name(kind: Kind, number: u64) -> String {
-    format!("{}-{number}.m4s", name(kind))
 }
 
 fn grouping(dash: &Dash) -> Grouping {
