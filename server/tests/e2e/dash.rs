@@ -1,15 +1,18 @@
-//! DASH: what ffmpeg publishes is there to the last frame, over two publishers; dash.js and Shaka play it live in Chromium, ffmpeg too.
+//! DASH: what ffmpeg publishes is there to the last frame, over two publishers, in all codecs, on disk and in memory; dash.js and Shaka play it live in
+//! Chromium, ffmpeg too; a vhost's rules and a reload hold.
 
 use std::fs;
 use std::path::PathBuf;
 
-use crate::browser::{Page, has_pictures};
+use ring::hmac;
+
+use crate::browser::{Page, has_pictures, is_well_heard};
 use crate::child::Running;
-use crate::harness::{SOON, Server, until};
+use crate::harness::{SOON, Server, Setup, until};
 use crate::http;
 use crate::mpd::{Mpd, Track};
 use crate::players::{LIMIT, publish_for_ever};
-use crate::tools::{self, ffmpeg, of, usual_clip};
+use crate::tools::{self, PICTURES, SOUND, clip, ffmpeg, ffmpeg_new, of, usual_clip};
 
 fn server(fragment: u32) -> Server {
     Server::with_vhost(&format!(
@@ -140,4 +143,128 @@ fn browsers_play_on_with_the_next_publisher() {
         assert!(seen["progress"].as_f64() > Some(8.0), "{seen}");
     }
     assert!(manifest(&server, "page").unwrap().periods.len() == 2, "the pages saw no second publisher");
+}
+
+/// Publishes a clip, and gets its manifest when all of it is listed.
+fn published(server: &Server, args: &str, stream: &str) -> Mpd {
+    let clip = clip(ffmpeg_new(), args);
+    tools::publish(ffmpeg_new(), &clip, &server.rtmp_url(stream)).succeed(LIMIT);
+    until("all is listed", SOON, || {
+        let mpd = manifest(server, stream)?;
+        let track = &mpd.periods[0].tracks[0];
+        let length: u64 = track.segments.iter().map(|(_, length)| length).sum();
+        (length as f64 / track.scale as f64 > 3.9).then_some(mpd)
+    })
+}
+
+#[test]
+fn other_codecs_and_sound_alone_without_a_file() {
+    let server =
+        Server::with_vhost("dash { enabled on; dash_fragment 1; dash_storage ram; dash_path ./html; }");
+    let hevc = "-c:v libx265 -preset ultrafast -x265-params log-level=error -g 25 -c:a aac";
+    let av1 = "-c:v libsvtav1 -preset 12 -svtav1-params lp=1 -g 25 -c:a libopus";
+    for (stream, args, codecs) in [
+        ("hevc", format!("{PICTURES} {SOUND} {hevc}"), &["hvc1.", "mp4a.40.2"][..]),
+        ("av1", format!("{PICTURES} {SOUND} {av1}"), &["av01.", "opus"]),
+        ("sound", format!("{SOUND} -c:a aac"), &["mp4a.40.2"]),
+    ] {
+        let mpd = published(&server, &args, stream);
+        let tracks = &mpd.periods[0].tracks;
+        assert_eq!(tracks.len(), codecs.len(), "{stream}");
+        for (track, codec) in tracks.iter().zip(codecs) {
+            assert!(track.codecs.starts_with(codec), "{stream}: {}", track.codecs);
+            let film = film(&server, track, "film.mp4");
+            let frames = of(&tools::decoded(ffmpeg_new(), film.to_str().unwrap()), 0).len();
+            let want = if track.kind == "video" { 100..=100 } else { 185..=192 };
+            assert!(want.contains(&frames), "{stream}: {frames} frames of {}", track.kind);
+        }
+    }
+    assert!(!server.dir.join("html").exists(), "nothing is written");
+}
+
+#[test]
+fn browsers_play_sound_alone() {
+    let server = server(1);
+    let sound = clip(ffmpeg(), &format!("{SOUND} -c:a aac"));
+    let head = ["-re", "-stream_loop", "-1", "-i", sound.to_str().unwrap(), "-c", "copy", "-f", "flv"];
+    let _publisher = tools::start(ffmpeg(), &[&head[..], &[&server.rtmp_url("page")]].concat());
+    until("segments are listed", LIMIT, || {
+        manifest(&server, "page").filter(|mpd| mpd.tracks("audio")[0].segments.len() >= 3)
+    });
+    let url = format!("http://{}/live/page.mpd", server.http);
+    let pages = [("", "browser-dash-sound.png"), ("#shaka", "browser-shaka-sound.png")]
+        .map(|(player, picture)| Page::open(&format!("{url}{player}"), 5, picture));
+    pages.into_iter().for_each(|page| is_well_heard(&page.seen()));
+}
+
+#[test]
+fn a_place_that_cannot_be_written_costs_nothing_but_the_files() {
+    let server = server(1);
+    fs::create_dir_all(server.dir.join("html")).unwrap();
+    fs::write(server.dir.join("html/live"), "in the way").unwrap();
+    let mpd = published(&server, &format!("{PICTURES} {SOUND} -c:v libx264 -g 25 -c:a aac"), "a");
+    server.logged(&["[WARN]", "dash: /live/a", "segments are kept in memory"]);
+    let film = film(&server, mpd.tracks("video")[0], "film.mp4");
+    assert_eq!(of(&tools::decoded(ffmpeg(), film.to_str().unwrap()), 0).len(), 100);
+    assert_eq!(fs::read_to_string(server.dir.join("html/live")).unwrap(), "in the way");
+}
+
+#[test]
+fn every_request_shows_what_the_vhost_demands() {
+    let dash = "dash { enabled on; dash_fragment 1; dash_path ./html; }";
+    let server = Server::with(Setup {
+        vhosts: &format!(
+            "vhost signed {{ {dash} signed_url {{ enabled on; secret a-secret-of-some-length; publish off; }} }}
+            vhost closed {{ {dash} security {{ enabled on; allow publish all; deny play 127.0.0.1; }} }}"
+        ),
+        ..Setup::default()
+    });
+    for vhost in ["signed", "closed"] {
+        let url = format!("{}?vhost={vhost}", server.rtmp_url("a"));
+        tools::publish(ffmpeg(), &usual_clip(), &url).succeed(LIMIT);
+    }
+    let ask = |path: &str, query: &str| http::get(server.http, &format!("/live/{path}?{query}")).unwrap();
+    until("all is listed", SOON, || (ask("a.mpd", "vhost=closed").status == 403).then_some(()));
+    let key = hmac::Key::new(hmac::HMAC_SHA256, b"a-secret-of-some-length");
+    let sign = hmac::sign(&key, b"play|/live/a|4000000000");
+    let sign: String = sign.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let query = format!("vhost=signed&expires=4000000000&sign={sign}");
+    let text = until("it is listed", SOON, || {
+        let reply = ask("a.mpd", &query);
+        (reply.status == 200).then(|| String::from_utf8(reply.body).unwrap())
+    });
+    let mpd = Mpd::read(&text);
+    let segment = mpd.tracks("video")[0].addresses().next().unwrap();
+    let (path, told) = segment.split_once('?').unwrap();
+    assert_eq!(told, query, "it goes along");
+    assert_eq!(ask(path, told).status, 200);
+    let refused = ask("a.mpd", "vhost=signed").status;
+    assert!(matches!(refused, 401 | 403), "{refused}");
+    assert_eq!(ask(path, "vhost=signed").status, refused);
+}
+
+#[test]
+fn a_reload_turns_it_and_takes_it_away() {
+    const BEFORE: &str = "dash_fragment 2;";
+    let server =
+        Server::with_vhost(&format!("dash {{ enabled on; {BEFORE} dash_dispose 1; dash_path ./html; }}"));
+    let _publisher = publish_for_ever(&server, "a");
+    let listed = |what: &str, found: &dyn Fn(&Mpd) -> bool| {
+        until(what, LIMIT, || manifest(&server, "a").filter(found))
+    };
+    let before = listed("a segment is listed", &|_| true);
+    let config = server.config();
+    server.reloads(&config.replace(BEFORE, "dash_fragment 1; dash_update_period 2;"));
+    let after = listed("shorter segments are listed", &|mpd| {
+        let length = |track: &Track| track.segments.last().unwrap().1 as f64 / track.scale as f64;
+        mpd.periods.len() == 2 && length(mpd.tracks("video").last().unwrap()) == 1.0
+    });
+    after.follows(&before);
+    assert_eq!((before.update, after.update), (5.0, 2.0));
+    server.reloads(&config.replace("dash { enabled on;", "dash { enabled off;"));
+    until("all is gone", LIMIT, || {
+        let is_gone = http::get(server.http, "/live/a.mpd").unwrap().status == 404;
+        (is_gone && !server.dir.join("html/live/a").exists()).then_some(())
+    });
+    server.took("a", 100);
 }

@@ -195,6 +195,8 @@ fn a_browser_is_less_than_two_seconds_behind() {
     Viewer::open(&server, "page").follow_to(4);
     let seen = watch(&format!("http://{}/live/page.m3u8", server.http));
     assert!(seen["p50"].as_u64() < Some(2000), "{seen}");
+    let seen = watch(&format!("http://{}/live/page.m3u8#shaka", server.http));
+    assert!(seen["p50"].as_u64() < Some(4000), "{seen}");
     let waited = server.log().wait(SOON, |lines| {
         lines.iter().any(|line| line.contains("_HLS_msn=") && line.contains("_HLS_skip=")).then_some(())
     });

@@ -128,9 +128,10 @@ impl Segments {
         paths.iter().for_each(|path| self.forget(path));
     }
 
-    /// Deletes everything.
-    pub(super) fn dispose(&mut self) {
+    /// Deletes everything, the manifest first.
+    pub(super) fn dispose(&mut self, mpd: &str) {
         self.shelf.close_folder(&self.key.vhost, &self.folder);
+        self.remove(mpd, true);
         let paths: Vec<String> = self.kept.keys().cloned().collect();
         paths.iter().for_each(|path| self.remove(path, true));
         if self.is_clean {

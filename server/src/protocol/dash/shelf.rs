@@ -74,6 +74,12 @@ impl Shelf {
         self.items.read().get(place).cloned()
     }
 
+    /// How much stands on it.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.items.read().len()
+    }
+
     /// Something of a stream could be here, now or later.
     pub(super) fn is_within(&self, place: &str) -> bool {
         place.rsplit_once('/').is_some_and(|(folder, _)| self.folders.read().contains(folder))

@@ -41,6 +41,8 @@ pub struct Stream {
     is_unplaced: bool,
     /// Of video, of audio.
     tracks: [Track; 2],
+    /// The clock on the wall, in milliseconds since 1970.
+    pub(super) clock: fn() -> i64,
     /// What is not listed any more, and may still be fetched.
     expired: VecDeque<String>,
     /// Segments that have grown to their end, of which players are to be told when the next one is listed: some go on by the number, listed or not.
@@ -115,6 +117,7 @@ impl Stream {
             period: 0,
             is_unplaced: false,
             tracks: [track(), track()],
+            clock: || Timestamp::now().as_millisecond(),
             expired: VecDeque::new(),
             grown: Vec::new(),
             dash: dash.clone(),
@@ -214,7 +217,7 @@ impl Stream {
             self.tracks[at(kind)].lag = if kind == Kind::Video { lag } else { 0 };
             sets.extend(header.as_ref().map(|header| self.set(kind, header, start)));
         }
-        self.period = u64::try_from(Timestamp::now().as_second()).unwrap_or(0).max(self.period + 1);
+        self.period = u64::try_from((self.clock)() / 1000).unwrap_or(0).max(self.period + 1);
         self.manifest.periods.push_back(Period { id: self.period, start: Micros::ZERO, sets });
         self.is_unplaced = true;
     }
@@ -285,7 +288,7 @@ impl Stream {
         if !std::mem::take(&mut self.is_unplaced) {
             return;
         }
-        let now = Timestamp::now().as_millisecond();
+        let now = (self.clock)();
         let manifest = &mut self.manifest;
         let before = manifest.periods.len().checked_sub(2).and_then(|at| manifest.periods.get(at));
         let free = before.map_or(Micros::ZERO, |period| period.start + period.end());
@@ -340,7 +343,7 @@ impl Stream {
 
     /// Shows players what there is now.
     fn show(&mut self) {
-        self.manifest.published = Timestamp::now().as_millisecond();
+        self.manifest.published = (self.clock)();
         if let Some(text) = self.manifest.write(self.low) {
             self.segments.show(&self.mpd, text);
         }
@@ -452,7 +455,7 @@ impl follow::Stream for Stream {
     fn end(mut self, files_stay: bool) {
         self.stop();
         if self.dash.dispose.is_some() && !files_stay {
-            self.segments.dispose();
+            self.segments.dispose(&self.mpd);
         } else {
             self.segments.leave();
         }
