@@ -141,7 +141,7 @@ impl Driver {
             Line::Hls(hls) => run.hls = Some(hls),
             _ => return Err("no report of the players".into()),
         }
-        if let Load::Segment(_, Storage::Disk | Storage::Ram) = row.load {
+        if let Load::Segment(_, Storage::Disk | Storage::Mp4 | Storage::Ram) = row.load {
             run.hls = Some(self.inspect(row.load.publishers(), ports, &folder)?);
         }
         Ok(run)
@@ -265,7 +265,9 @@ impl Drop for Html {
 /// The ports that must be open before a load begins.
 fn ports_of(load: Load, ports: Ports) -> Vec<u16> {
     match load {
-        Load::Flv(_) | Load::Ts(_) | Load::Poll(_) | Load::Fetch(_) => vec![ports.rtmp, ports.http],
+        Load::Flv(_) | Load::Ts(_) | Load::Poll(_) | Load::Fetch(_) | Load::Low(_) => {
+            vec![ports.rtmp, ports.http]
+        }
         _ if load.rtc().is_some() => vec![ports.rtmp, ports.api],
         _ => vec![ports.rtmp],
     }
@@ -294,6 +296,7 @@ fn play_arguments(load: Load, ports: Ports, seconds: u32) -> (&'static str, Vec<
         Load::Raw(count) => ("play", format!("--raw 127.0.0.1:{rtmp}"), count),
         Load::Poll(count) => ("hls", hls, count),
         Load::Fetch(count) => ("hls", format!("{hls} --fetch"), count),
+        Load::Low(count) => ("hls", format!("{hls} --low"), count),
         Load::RtcPlay(count, _) => ("rtc-play", whep, count),
         Load::RtcPublish(_) => ("rtc-play", witnesses(whep), WITNESSES),
         Load::RtcLatency(_) => ("rtc-play", whep, WITNESSES),

@@ -21,12 +21,31 @@ pub struct Media {
     pub target: u64,
     /// Where the segments are, oldest first.
     pub segments: Vec<String>,
+    /// With low latency, the parts that are told.
+    pub parts: Vec<Part>,
+}
+
+/// A part of a segment, for low latency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The sequence number of its segment, and its own number in it.
+    pub number: (u64, u64),
+    /// Where it is.
+    pub reference: String,
 }
 
 impl Media {
     /// The sequence number behind the last segment.
     pub fn next(&self) -> u64 {
         self.first + self.segments.len() as u64
+    }
+
+    /// The numbers of the part that comes next.
+    pub fn next_part(&self) -> (u64, u64) {
+        match self.parts.last() {
+            Some(Part { number: (segment, part), .. }) if *segment == self.next() => (*segment, part + 1),
+            _ => (self.next(), 0),
+        }
     }
 
     /// The segments from sequence number `from` on.
@@ -48,6 +67,7 @@ impl Playlist {
         }
         let (mut first, mut target, mut segments) = (0, None, Vec::new());
         let (mut variant, mut extinf) = (false, false);
+        let mut parts: Vec<(usize, String)> = Vec::new();
         for line in lines.filter(|line| !line.is_empty()) {
             if let Some(number) = line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:") {
                 first = number.parse().map_err(|_| "a bad media sequence")?;
@@ -55,6 +75,9 @@ impl Playlist {
                 target = Some(number.parse().map_err(|_| "a bad target duration")?);
             } else if line.starts_with("#EXT-X-STREAM-INF:") {
                 variant = true;
+            } else if let Some(part) = line.strip_prefix("#EXT-X-PART:") {
+                let uri = part.split_once("URI=\"").and_then(|(_, rest)| rest.split_once('"'));
+                parts.push((segments.len(), uri.ok_or("a part without its address")?.0.to_owned()));
             } else if line.starts_with("#EXTINF:") {
                 extinf = true;
             } else if !line.starts_with('#') {
@@ -71,15 +94,44 @@ impl Playlist {
         if u64::MAX - first < segments.len() as u64 {
             return Err("a bad media sequence");
         }
-        Ok(Self::Media(Media { first, target, segments }))
+        let parts = parts.chunk_by(|(one, _), (other, _)| one == other).flat_map(|parts| {
+            (0..).zip(parts).map(|(number, (segment, reference))| Part {
+                number: (first + *segment as u64, number),
+                reference: reference.clone(),
+            })
+        });
+        let parts = parts.collect();
+        Ok(Self::Media(Media { first, target, segments, parts }))
     }
 }
 
-/// Looks into a whole MPEG-TS segment.
+/// Looks into a whole segment, or a part of one.
 ///
 /// # Errors
-/// When it is not made of packets, their continuity counters have gaps, or there is no video in it.
+/// When one of fragmented MP4 is not made of whole boxes, or has no fragment. When one of MPEG-TS is not made of packets, their continuity counters have
+/// gaps, or there is no video in it.
 pub fn check_segment(bytes: &[u8]) -> Result<(), &'static str> {
+    match bytes.get(4..8) {
+        Some(b"moof") => check_boxes(bytes),
+        _ => check_packets(bytes),
+    }
+}
+
+fn check_boxes(mut bytes: &[u8]) -> Result<(), &'static str> {
+    let (mut fragments, mut media) = (0, 0);
+    while !bytes.is_empty() {
+        let Some((size, kind)) = bytes.first_chunk::<4>().zip(bytes.get(4..8)) else {
+            return Err("half a box");
+        };
+        let size = u32::from_be_bytes(*size) as usize;
+        fragments += usize::from(kind == b"moof");
+        media += usize::from(kind == b"mdat");
+        bytes = bytes.get(size.max(8)..).ok_or("half a box")?;
+    }
+    if fragments == media { Ok(()) } else { Err("fragments without media") }
+}
+
+fn check_packets(bytes: &[u8]) -> Result<(), &'static str> {
     if !bytes.len().is_multiple_of(ts::PACKET) {
         return Err("not a whole number of packets");
     }
@@ -114,6 +166,25 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_numbered_in_their_segments() {
+        let text = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:2,\n7.m4s\n\
+            #EXT-X-PART:DURATION=0.3,URI=\"8.0.m4s\"\n#EXT-X-PART:DURATION=0.3,URI=\"8.1.m4s\"\n#EXTINF:2,\n8.m4s\n\
+            #EXT-X-PART:DURATION=0.3,INDEPENDENT=YES,URI=\"9.0.m4s?hls_ctx=x\"\n";
+        let Ok(Playlist::Media(media)) = Playlist::parse(text) else { panic!() };
+        let part = |segment, number, reference: &str| Part {
+            number: (segment, number),
+            reference: reference.into(),
+        };
+        assert_eq!(
+            media.parts,
+            [part(8, 0, "8.0.m4s"), part(8, 1, "8.1.m4s"), part(9, 0, "9.0.m4s?hls_ctx=x")]
+        );
+        assert_eq!(media.next_part(), (9, 1));
+        let Ok(Playlist::Media(media)) = Playlist::parse(MEDIA) else { panic!() };
+        assert_eq!(media.next_part(), (9, 0));
+    }
+
+    #[test]
     fn a_master_playlist_leads_on_even_without_a_last_line_end() {
         let text = "#EXTM3U\r\n#EXT-X-STREAM-INF:BANDWIDTH=1,AVERAGE-BANDWIDTH=1\r\n/live/a.m3u8?hls_ctx=x";
         assert_eq!(Playlist::parse(text), Ok(Playlist::Master("/live/a.m3u8?hls_ctx=x".into())));
@@ -139,6 +210,9 @@ mod tests {
         assert!(check_segment(&[0x47; 100]).is_err());
         assert!(check_segment(&[]).is_err());
         assert_eq!(check_segment(&ts::tests::segment()), Ok(()));
+        let fragment = [&[0, 0, 0, 8][..], b"moof", &[0, 0, 0, 9], b"mdat", &[1]].concat();
+        assert_eq!(check_segment(&fragment), Ok(()));
+        assert!(check_segment(&fragment[..16]).is_err() && check_segment(&fragment[..8]).is_err());
     }
 
     proptest! {

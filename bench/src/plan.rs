@@ -38,6 +38,8 @@ pub enum Load {
     Poll(usize),
     /// The same, and they fetch each new segment.
     Fetch(usize),
+    /// One publisher, so many players of Low-Latency HLS that always wait for the next part, and fetch it.
+    Low(usize),
     /// So many players of the floor.
     Raw(usize),
     /// One publisher, so many WebRTC players.
@@ -75,6 +77,8 @@ pub enum Storage {
     Off,
     /// Files.
     Disk,
+    /// Files of fragmented MP4 (oxcast only).
+    Mp4,
     /// The server's memory, by `hls_storage ram` (oxcast only).
     Ram,
 }
@@ -129,13 +133,14 @@ pub fn rows(studio: Studio) -> Vec<Row> {
     for storage in [Storage::Off, Storage::Disk] {
         add(Server::Nginx, Load::Segment(studio, storage));
     }
-    for storage in [Storage::Off, Storage::Disk, Storage::Ram] {
+    for storage in [Storage::Off, Storage::Disk, Storage::Mp4, Storage::Ram] {
         add(Server::Oxcast(None), Load::Segment(studio, storage));
     }
     for load in [Load::Poll(1000), Load::Fetch(1000)] {
         add(Server::Nginx, load);
         add(Server::Oxcast(None), load);
     }
+    add(Server::Oxcast(None), Load::Low(1000));
     for players in [100, 300, 600] {
         for origin in [Origin::Rtmp, Origin::Rtc] {
             add(Server::Oxcast(None), Load::RtcPlay(players, origin));
@@ -176,7 +181,7 @@ impl Load {
     pub fn storage(self) -> Storage {
         match self {
             Self::Segment(_, storage) => storage,
-            Self::Poll(_) | Self::Fetch(_) => Storage::Disk,
+            Self::Poll(_) | Self::Fetch(_) | Self::Low(_) => Storage::Disk,
             _ => Storage::Off,
         }
     }
@@ -213,6 +218,7 @@ impl fmt::Display for Load {
             }
             Self::Poll(count) => write!(f, "hls-poll-{count}"),
             Self::Fetch(count) => write!(f, "hls-fetch-{count}"),
+            Self::Low(count) => write!(f, "hls-low-{count}"),
             Self::Raw(count) => write!(f, "raw-{count}"),
             Self::RtcPlay(count, origin) => write!(f, "rtc-play-{count}-from-{origin}"),
             Self::RtcPublish(count) => write!(f, "rtc-publish-{count}"),
@@ -232,6 +238,7 @@ impl fmt::Display for Storage {
         f.write_str(match self {
             Self::Off => "off",
             Self::Disk => "disk",
+            Self::Mp4 => "mp4",
             Self::Ram => "ram",
         })
     }
@@ -271,9 +278,14 @@ pub fn oxcast_conf(latency: Option<u32>, load: Load, ports: Ports, folder: &Path
     }
     let storage = load.storage();
     if storage != Storage::Off {
-        let ram = if storage == Storage::Ram { " hls_storage ram;" } else { "" };
+        let more = match (storage, load) {
+            (Storage::Ram, _) => " hls_storage ram;",
+            (Storage::Mp4, _) => " hls_use_fmp4 on;",
+            (_, Load::Low(_)) => " hls_low_latency on;",
+            _ => "",
+        };
         let lengths = format!("hls_fragment {HLS_FRAGMENT}; hls_window {HLS_WINDOW};");
-        add(format!("hls {{ enabled on; {lengths} hls_path {folder}/html;{ram} }}"));
+        add(format!("hls {{ enabled on; {lengths} hls_path {folder}/html;{more} }}"));
     }
     format!(
         "listen {rtmp};
@@ -350,6 +362,8 @@ mod tests {
             "oxcast-350-ts-2000",
             "oxcast-adaptive-hls-ram-20x500",
             "nginx-hls-fetch-1000",
+            "oxcast-adaptive-hls-low-1000",
+            "oxcast-adaptive-hls-mp4-20x500",
             "oxcast-adaptive-rtc-play-300-from-rtmp-2cores",
             "oxcast-adaptive-rtc-latency-from-rtc",
         ] {
@@ -385,6 +399,8 @@ mod tests {
         let disk = segment(Storage::Disk);
         assert!(disk.contains("hls { enabled on; hls_fragment 2; hls_window 12; hls_path /x/html; }"));
         assert_eq!(disk, oxcast(None, Load::Fetch(5)));
+        assert!(segment(Storage::Mp4).contains("hls_use_fmp4 on;"));
+        assert!(oxcast(None, Load::Low(5)).contains("hls_low_latency on;"));
         let ts = oxcast(None, Load::Ts(1));
         assert!(ts.contains("[stream].ts;") && !ts.contains("hls"), "both would serve .ts");
         assert!(nginx_conf(Load::Poll(1), PORTS, Path::new("/x")).contains("hls on;"));

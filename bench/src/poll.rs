@@ -1,8 +1,8 @@
 //! HLS players: each polls its playlist at its own moment of the interval, over a connection it keeps, and may fetch
-//! every new segment. All playlists are checked, and some players' segments; the others' are thrown away uncopied.
+//! every new segment. With low latency each always has a request for the playlist with the next part, and fetches parts. All playlists are checked, and some players' segments; the others' are thrown away uncopied.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -44,6 +44,9 @@ pub struct Options {
     /// Fetch every new segment as well
     #[arg(long)]
     fetch: bool,
+    /// Wait for each part (Low-Latency HLS) instead of polling, and fetch parts
+    #[arg(long)]
+    low: bool,
     /// Measured seconds, after the ramp and the settling time
     #[arg(long, default_value_t = 10.0)]
     seconds: f64,
@@ -120,6 +123,8 @@ struct Show {
     next: Option<u64>,
     /// When it last changed.
     changed: u64,
+    /// With low latency, the numbers of the part that comes next; 0 before the first playlist.
+    part: (u64, u64),
     /// What it was when measuring began.
     marked: u64,
 }
@@ -170,6 +175,8 @@ struct Audience<'o> {
     interval: u64,
     counts: Counts,
     checked: u64,
+    /// When a part was first told to anybody.
+    first_told: HashMap<(u64, u64), u64>,
     faults: BTreeMap<String, u64>,
     buffer: Vec<u8>,
     ready: Vec<usize>,
@@ -204,6 +211,7 @@ impl<'o> Audience<'o> {
             interval: ((options.interval * SECOND as f64) as u64).max(1),
             counts: Counts::default(),
             checked: 0,
+            first_told: HashMap::new(),
             faults: BTreeMap::new(),
             buffer: vec![0; BUFFER],
             ready: Vec::new(),
@@ -266,6 +274,7 @@ impl<'o> Audience<'o> {
         match &player.request {
             None => self.ask_playlist(index),
             Some(request) if now() - request.asked > ANSWER => Err("no answer for ten seconds".into()),
+            Some(_) if self.options.low => Ok(()),
             Some(_) => {
                 player.overdue = true;
                 self.counts.late += u64::from(self.counts.measuring);
@@ -275,8 +284,14 @@ impl<'o> Audience<'o> {
     }
 
     fn ask_playlist(&mut self, index: usize) -> Outcome {
-        self.players[index].overdue = false;
-        let url = self.players[index].url.clone();
+        let player = &mut self.players[index];
+        player.overdue = false;
+        let mut url = player.url.clone();
+        if self.options.low && player.show.next.is_some() {
+            let (segment, part) = player.show.part;
+            let mark = if url.path.contains('?') { '&' } else { '?' };
+            url.path += &format!("{mark}_HLS_msn={segment}&_HLS_part={part}");
+        }
         self.ask(index, url, false)
     }
 
@@ -360,7 +375,7 @@ impl<'o> Audience<'o> {
         if !head.keep_alive {
             player.connection = None;
         }
-        let passed = (now() - asked) as f64 / 1e6;
+        let mut passed = (now() - asked) as f64 / 1e6;
         if segment {
             if head.status != 200 {
                 return Err(format!("a segment answers {}", head.status));
@@ -390,7 +405,15 @@ impl<'o> Audience<'o> {
                 }
                 Playlist::Media(media) => {
                     let new = player.show.update(&media, now())?;
-                    if self.options.fetch {
+                    if self.options.low {
+                        let (known, next) = (player.show.part, media.next_part());
+                        player.show.part = next;
+                        let fresh = media.parts.iter().filter(|part| part.number >= known && known != (0, 0));
+                        player.wanted.extend(fresh.map(|part| url.joined(&part.reference)));
+                        // A request waits on purpose: what counts is how much later than the first of all this player is told.
+                        let at = now();
+                        passed = (at - *self.first_told.entry(next).or_insert(at)) as f64 / 1e6;
+                    } else if self.options.fetch {
                         let references = &media.segments[media.segments.len() - new..];
                         player.wanted.extend(references.iter().map(|reference| url.joined(reference)));
                     }
@@ -402,7 +425,9 @@ impl<'o> Audience<'o> {
         }
         match player.wanted.pop_front() {
             Some(url) => self.ask(index, url, true),
-            None if player.overdue => self.ask_playlist(index),
+            None if player.overdue || self.options.low && player.show.next.is_some() => {
+                self.ask_playlist(index)
+            }
             None => Ok(()),
         }
     }
@@ -448,7 +473,12 @@ mod tests {
     use super::*;
 
     fn media(first: u64, count: u64) -> Media {
-        Media { first, target: 2, segments: (first..first + count).map(|at| format!("{at}.ts")).collect() }
+        Media {
+            first,
+            target: 2,
+            segments: (first..first + count).map(|at| format!("{at}.ts")).collect(),
+            parts: Vec::new(),
+        }
     }
 
     #[test]

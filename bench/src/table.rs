@@ -84,7 +84,7 @@ fn line(row: &Row, found: &[Run], runs: &Runs) -> String {
     add(hls_off(cpu, row, runs));
     add(format!("{:.2}", of(|run| run.core)));
     add(format!("{:.2}", of(|run| run.generator)));
-    if let Load::Poll(_) | Load::Fetch(_) = row.load {
+    if let Load::Poll(_) | Load::Fetch(_) | Load::Low(_) = row.load {
         let of = |field: fn(&HlsReport) -> f64| Run::median(found, |run| run.hls.as_ref().map_or(0.0, field));
         add(format!("{:.1}", of(|hls| hls.poll_ms.p50)));
         add(format!("{:.1}", of(|hls| hls.poll_ms.p99)));

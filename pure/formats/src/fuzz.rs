@@ -118,7 +118,7 @@ pub fn hls(data: &[u8]) {
     let mut open = None;
     for Stamped { unit, .. } in pieces {
         open = match (unit, open) {
-            (hls::Piece::Begin, None) => Some(0),
+            (hls::Piece::Begin(_), None) => Some(0),
             (hls::Piece::Data(data), Some(size)) => {
                 assert!(!data.is_empty() && data.len().is_multiple_of(ts::PACKET));
                 assert!(size > 0 || data.starts_with(&[0x47, 0x40, 0]));

@@ -48,12 +48,19 @@ pub struct Hls {
     pub keys: Option<HlsKeys>,
     /// Segments are fragmented MP4 instead of MPEG-TS.
     pub fmp4: Option<HlsFmp4>,
+    /// Streams that are one stream in several qualities.
+    pub variants: Option<HlsVariants>,
 }
 
 impl Hls {
     /// Segments below `path`, of whatever format they are.
     pub fn segment_file(&self) -> &str {
         self.fmp4.as_ref().map_or(&self.ts_file, |fmp4| &fmp4.file)
+    }
+
+    /// Playlists tell when segments were new: players need that to stay close, and to change between qualities.
+    pub fn is_dated(&self) -> bool {
+        self.part().is_some() || self.variants.is_some()
     }
 
     /// The longest part, with low latency.
@@ -79,6 +86,34 @@ pub struct HlsFmp4 {
     /// The longest chunk of the form that it shares with DASH, if one of the two has low latency.
     pub chunk: Option<Duration>,
 }
+
+/// Streams that stand together in a master playlist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HlsVariants {
+    /// Their names, in the order in which they are listed. Each has `[stream]` once, which stands for the name of the whole.
+    pub streams: Vec<String>,
+    /// The master playlist below `path`, with `[vhost]`, `[app]` and `[stream]`, the name of the whole.
+    pub file: String,
+}
+
+impl HlsVariants {
+    /// What the whole is called that `stream` is a quality of, and where in the list it stands. It may belong to several.
+    pub fn wholes<'a>(&'a self, stream: &'a str) -> impl Iterator<Item = (usize, &'a str)> {
+        let named = move |bare: bool| {
+            self.streams.iter().enumerate().filter_map(move |(rank, template)| {
+                let (before, after) = template.split_once(STREAM)?;
+                let whole = stream.strip_prefix(before)?.strip_suffix(after)?;
+                ((before.is_empty() && after.is_empty()) == bare && !whole.is_empty())
+                    .then_some((rank, whole))
+            })
+        };
+        // What has the name of a quality is not a whole of its own.
+        let is_part = named(false).next().is_some();
+        named(false).chain(named(true).filter(move |_| !is_part))
+    }
+}
+
+const STREAM: &str = "[stream]";
 
 /// How segments are encrypted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,4 +159,26 @@ pub struct HlsSessions {
     pub relative: bool,
     /// A session without requests for this long is over.
     pub timeout: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stream_is_a_quality_of() {
+        let variants = |list: &[&str]| HlsVariants {
+            streams: list.iter().map(|&name| name.to_owned()).collect(),
+            file: "[app]/[stream]/master.m3u8".into(),
+        };
+        let ladder = variants(&["[stream]", "[stream]_720", "low/[stream]-a"]);
+        let wholes = |stream| ladder.wholes(stream).collect::<Vec<_>>();
+        assert_eq!(wholes("cam"), [(0, "cam")]);
+        assert_eq!(wholes("cam_720"), [(1, "cam")], "and none of its own");
+        assert_eq!(wholes("low/cam-a"), [(2, "cam")]);
+        assert_eq!(wholes("_720"), [(0, "_720")]);
+        let two = variants(&["[stream]_hd", "tv_[stream]"]);
+        assert_eq!(two.wholes("tv_a_hd").collect::<Vec<_>>(), [(0, "tv_a"), (1, "a_hd")]);
+        assert_eq!(two.wholes("cam").count(), 0);
+    }
 }

@@ -37,7 +37,7 @@ pub use dash::Dash;
 pub use dvr::{Dvr, DvrPlan};
 pub use environment::Environment;
 pub use forward::{Destination, Forward};
-pub use hls::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, SegmentStorage};
+pub use hls::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, HlsVariants, SegmentStorage};
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};
 pub use report::{Error, Place, Problem};

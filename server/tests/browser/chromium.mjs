@@ -1,7 +1,7 @@
 // Starts headless Chromium for the scripts beside this one, and serves them a page of their own. What they do with it is theirs.
 
 import { createServer } from 'node:http';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
@@ -46,10 +46,12 @@ export async function browse(flags, options, work) {
   }
 }
 
-/** Has `work` use a page of an origin of its own, with this text. `more` may answer other paths: `[type, body]`, or nothing. */
+const BARS = await readFile(new URL('bars.js', import.meta.url));
+
+/** Has `work` use a page of an origin of its own, with this text, that finds `bars.js` there. `more` may answer other paths: `[type, body]`, or nothing. */
 export async function onPage(context, html, work, more = async () => undefined) {
   const server = createServer(async (request, response) => {
-    const [type, body] = (await more(request.url)) ?? ['text/html', html];
+    const [type, body] = request.url === '/bars.js' ? ['text/javascript', BARS] : ((await more(request.url)) ?? ['text/html', html]);
     response.setHeader('Content-Type', type);
     response.end(body);
   });

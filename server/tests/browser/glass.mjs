@@ -10,40 +10,18 @@ import { AUTOPLAY, browse, onPage } from './chromium.mjs';
 
 const wish = JSON.parse(process.argv[2]);
 
-const PAGE = '<!doctype html><meta charset="utf-8"><title>Glass</title><canvas id="canvas" width="640" height="360"></canvas><video id="video" autoplay playsinline muted></video>';
+const PAGE = '<!doctype html><meta charset="utf-8"><title>Glass</title><canvas id="canvas" width="640" height="360"></canvas><video id="video" autoplay playsinline muted></video><script src="/bars.js"></script>';
 
 // All of it runs in the page.
 async function measure(wish) {
-  const [BITS, CHECK, START] = [16, 4, 30_000];
+  const START = 30_000;
   const errors = [];
   const [canvas, video] = [document.getElementById('canvas'), document.getElementById('video')];
-  const width = canvas.width / (BITS + CHECK);
-  const sum = (time) => [0, 4, 8, 12].reduce((all, shift) => (all + (time >> shift)) & 15, 5);
   const wall = () => performance.timeOrigin + performance.now();
 
   function show() {
-    const time = Math.round(wall()) & 0xffff;
-    const bars = (time << CHECK) | sum(time);
-    const paint = canvas.getContext('2d');
-    for (let bit = 0; bit < BITS + CHECK; bit++) {
-      paint.fillStyle = (bars >> bit) & 1 ? 'white' : 'black';
-      paint.fillRect(bit * width, 0, width, canvas.height);
-    }
+    paintBars(canvas, Math.round(wall()) & 0xffff);
     requestAnimationFrame(show);
-  }
-
-  const small = new OffscreenCanvas(BITS + CHECK, 1).getContext('2d', { willReadFrequently: true });
-
-  /** The time that a picture shows, or nothing if it cannot be read. */
-  function read() {
-    // The middle of the picture, where each bar is one pixel wide.
-    small.imageSmoothingEnabled = false;
-    small.drawImage(video, 0, video.videoHeight / 2, video.videoWidth, 1, 0, 0, BITS + CHECK, 1);
-    const { data } = small.getImageData(0, 0, BITS + CHECK, 1);
-    let bars = 0;
-    for (let bit = 0; bit < BITS + CHECK; bit++) bars |= (data[bit * 4] > 127) << bit;
-    const time = bars >> CHECK;
-    return (bars & 15) === sum(time) ? time : undefined;
   }
 
   async function exchange(pc, url) {
@@ -74,7 +52,7 @@ async function measure(wish) {
   });
   await new Promise((done) => {
     const look = (now, { expectedDisplayTime }) => {
-      const time = read();
+      const time = readBars(video);
       if (until - now > (wish.seconds ?? 10) * 1000) {
         // Not yet.
       } else if (time === undefined) {

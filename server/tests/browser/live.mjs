@@ -1,4 +1,4 @@
-// Plays low-latency HLS with hls.js, or DASH with dash.js (or Shaka, if the address ends with #shaka), in headless Chromium. The picture is a clock: bars that tell the milliseconds. Of each picture that is shown, the time
+// Plays low-latency HLS with hls.js, or DASH with dash.js (either with Shaka, if the address ends with #shaka), in headless Chromium. The picture is a clock (bars.js). Of each picture that is shown, the time
 // in it is compared with the time at which it is shown. Prints one line of JSON, in milliseconds.
 //
 //   node live.mjs <URL> [seconds]
@@ -13,6 +13,7 @@ const PAGE = `<!doctype html>
 <meta charset="utf-8">
 <title>Live</title>
 <video id="video" width="640" muted></video>
+<script src="/bars.js"></script>
 <script src="/hls.js"></script>
 <script src="/dash.js"></script>
 <script src="/shaka.js"></script>`;
@@ -30,23 +31,10 @@ async function script(url) {
 
 // Runs in the page.
 async function measure({ url, seconds }) {
-  const [BITS, CHECK, START] = [16, 4, 20_000];
+  const START = 20_000;
   const video = document.getElementById('video');
   const found = { errors: [], stumbles: [], unreadable: 0 };
   const shown = [];
-  const sum = (time) => [0, 4, 8, 12].reduce((all, shift) => (all + (time >> shift)) & 15, 5);
-  const small = new OffscreenCanvas(BITS + CHECK, 1).getContext('2d', { willReadFrequently: true });
-
-  function read() {
-    small.imageSmoothingEnabled = false;
-    small.drawImage(video, 0, video.videoHeight / 2, video.videoWidth, 1, 0, 0, BITS + CHECK, 1);
-    const { data } = small.getImageData(0, 0, BITS + CHECK, 1);
-    let bars = 0;
-    for (let bit = 0; bit < BITS + CHECK; bit++) bars |= (data[bit * 4] > 127) << bit;
-    const time = bars >> CHECK;
-    return (bars & 15) === sum(time) ? time : undefined;
-  }
-
   const { pathname, hash } = new URL(url);
   const told = hash === '#shaka' ? askShaka() : pathname.endsWith('.mpd') ? askDash() : askHls();
 
@@ -86,7 +74,7 @@ async function measure({ url, seconds }) {
   });
   await new Promise((done) => {
     const look = (now) => {
-      const time = read();
+      const time = readBars(video);
       if (until - now <= seconds * 1000) {
         if (time === undefined) found.unreadable += 1;
         else shown.push((Date.now() - time) & 0xffff);

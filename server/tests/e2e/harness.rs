@@ -89,6 +89,13 @@ fn with_disk(disk: &str, command: Command) -> Command {
     wrapped
 }
 
+/// The binary with the configuration in its folder.
+fn configured() -> Command {
+    let mut command = oxcast();
+    command.args(["-c", "oxcast.conf"]);
+    command
+}
+
 /// Starts the binary in a directory, with a configuration if it is not empty.
 pub fn start(dir: &Path, config: &str, args: &[&str]) -> Running {
     let mut command = oxcast();
@@ -195,17 +202,29 @@ impl Server {
             "
         );
         fs::write(dir.join("oxcast.conf"), config).unwrap();
-        let mut command = oxcast();
-        command.args(["-c", "oxcast.conf"]);
-        let running = Running::start("oxcast", with_disk(disk, command).current_dir(&dir));
+        let running = Running::start("oxcast", with_disk(disk, configured()).current_dir(&dir));
         let mut server = Self { running, started: true, stopped: false, dir, rtmp, http, api };
-        let answers = until("the server answers", SOON * 2, || match server.running.ended() {
+        server.started = server.answers();
+        server.started.then_some(server)
+    }
+
+    /// Waits until it does; it may have ended, because a port is taken.
+    #[track_caller]
+    fn answers(&mut self) -> bool {
+        until("the server answers", SOON * 2, || match self.running.ended() {
             Some(status) if status.code() == Some(234) => Some(false),
-            Some(status) => panic!("the server ended: {status}\n{}", server.said()),
-            None => http::get(api, "/api/v1/versions").ok().map(|_| true),
-        });
-        server.started = answers;
-        answers.then_some(server)
+            Some(status) => panic!("the server ended: {status}\n{}", self.said()),
+            None => http::get(self.api, "/api/v1/versions").ok().map(|_| true),
+        })
+    }
+
+    /// Kills it, and starts it again in its folder and on its ports. Not with a disk of its own.
+    #[track_caller]
+    pub fn kill_and_start(&mut self) {
+        self.running.signal(Signal::KILL);
+        self.running.wait(SOON);
+        self.running = Running::start("oxcast", configured().current_dir(&self.dir));
+        assert!(self.answers(), "somebody has taken a port");
     }
 
     /// The log.

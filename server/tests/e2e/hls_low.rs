@@ -132,18 +132,23 @@ fn a_viewer_goes_on_with_the_next_publisher() {
     }
 }
 
-/// A camera in front of a clock: bars that tell the milliseconds, as `live.mjs` reads them.
+/// A camera in front of a clock: bars that tell the milliseconds, as `bars.js` reads them.
 pub struct Camera(Arc<AtomicBool>, Option<JoinHandle<()>>);
 
 impl Camera {
     pub fn start(server: &Server, stream: &str) -> Self {
+        let codec = "-c:v libx264 -preset ultrafast -tune zerolatency -g 25 -pix_fmt yuv420p -f flv";
+        let mut outputs: Vec<_> = codec.split(' ').map(str::to_owned).collect();
+        outputs.push(server.rtmp_url(stream));
+        Self::film(&outputs)
+    }
+
+    /// Its picture goes to ffmpeg, which makes this of it.
+    pub fn film(outputs: &[String]) -> Self {
         const SIZE: (usize, usize) = (320, 180);
         let mut command = Command::new(ffmpeg());
         command.args("-v error -f rawvideo -pix_fmt gray -s 320x180 -r 25 -i -".split(' '));
-        command.args(
-            "-c:v libx264 -preset ultrafast -tune zerolatency -g 25 -pix_fmt yuv420p -f flv".split(' '),
-        );
-        let mut ffmpeg = command.arg(server.rtmp_url(stream)).stdin(Stdio::piped()).spawn().unwrap();
+        let mut ffmpeg = command.args(outputs).stdin(Stdio::piped()).spawn().unwrap();
         let mut to = ffmpeg.stdin.take().unwrap();
         let over = Arc::<AtomicBool>::default();
         let is_over = over.clone();

@@ -65,6 +65,49 @@ pub struct Low {
     pub blocks: bool,
 }
 
+/// An entry of a master playlist (§4.4.6.2).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Variant {
+    pub uri: String,
+    /// `BANDWIDTH` and `AVERAGE-BANDWIDTH`, in bits per second.
+    pub bandwidth: u64,
+    pub average: u64,
+    pub codecs: Option<String>,
+    /// `RESOLUTION`
+    pub size: Option<(u32, u32)>,
+    /// `FRAME-RATE`
+    pub fps: Option<f64>,
+}
+
+/// Reads a master playlist; nothing if the text is a media playlist.
+#[track_caller]
+pub fn master(text: &str) -> Option<Vec<Variant>> {
+    if !text.contains("#EXT-X-STREAM-INF:") {
+        return None;
+    }
+    let mut lines = text.strip_suffix('\n').expect("§4.1: the last line ends").split('\n');
+    assert_eq!(lines.next(), Some("#EXTM3U"), "§4.4.1.1");
+    let mut variants = Vec::new();
+    while let Some(line) = lines.next() {
+        // Tags of media playlists must not be in it (§4.1).
+        let told = line.strip_prefix("#EXT-X-STREAM-INF:").unwrap_or_else(|| panic!("{line} in {text}"));
+        let mut told = attributes(told);
+        let uri = lines.next().filter(|uri| !uri.starts_with('#')).expect("§4.4.6.2: an address follows");
+        let bandwidth = told.remove("BANDWIDTH").expect("§4.4.6.2: BANDWIDTH is REQUIRED").parse().unwrap();
+        let average = told.remove("AVERAGE-BANDWIDTH").unwrap().parse().unwrap();
+        assert!(average <= bandwidth && average > 0, "{line}");
+        let size = told.remove("RESOLUTION").map(|size| {
+            let (width, height) = size.split_once('x').unwrap();
+            (width.parse().unwrap(), height.parse().unwrap())
+        });
+        let codecs = told.remove("CODECS");
+        let fps = told.remove("FRAME-RATE").map(|fps| seconds(&fps));
+        assert!(told.is_empty(), "{line}");
+        variants.push(Variant { uri: uri.to_owned(), bandwidth, average, codecs, size, fps });
+    }
+    Some(variants)
+}
+
 /// The attributes of a tag (§4.2), without the quotes.
 #[track_caller]
 pub fn attributes(list: &str) -> HashMap<String, String> {

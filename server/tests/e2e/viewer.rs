@@ -12,6 +12,7 @@ use cbc::cipher::{BlockModeDecrypt, KeyIvInit};
 
 use crate::harness::{Server, until};
 use crate::http::{self, Reply};
+use crate::playlist::master;
 pub use crate::playlist::{Entry, Playlist};
 use crate::tools::{self, LIMIT, ffmpeg};
 
@@ -237,12 +238,10 @@ pub fn keep(server: &Server, name: &str, bytes: &[u8]) -> PathBuf {
 }
 
 /// The address of the one variant of a master playlist, if the text is one.
-pub fn variant(master: &str) -> Option<&str> {
-    let (head, rest) = master.split_once("#EXT-X-STREAM-INF:")?;
-    assert_eq!(head, "#EXTM3U\n");
-    let (attributes, uri) = rest.split_once('\n').unwrap();
-    assert_eq!(attributes, "BANDWIDTH=1,AVERAGE-BANDWIDTH=1");
-    Some(uri.strip_suffix('\n').unwrap_or_else(|| panic!("{master:?}")))
+pub fn variant(text: &str) -> Option<&str> {
+    let variants = master(text)?;
+    assert_eq!(variants.len(), 1, "{text}");
+    text.lines().last()
 }
 
 /// The path and query of `uri` as found at `base`.

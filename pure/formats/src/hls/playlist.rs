@@ -22,7 +22,8 @@ struct Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Of {
     Media,
-    Key,
+    /// Keys, and other playlists.
+    Guarded,
 }
 
 /// What is put into the URIs of one player: such as `hls_ctx=abcd1234`, or nothing. It is taken as it is, so it must be a part of a URI
@@ -31,14 +32,14 @@ enum Of {
 pub struct Queries<'a> {
     /// For segments.
     pub media: &'a str,
-    /// For keys.
-    pub keys: &'a str,
+    /// For what is for known players only: keys, and the playlists of other qualities.
+    pub guarded: &'a str,
 }
 
 impl<'a> Queries<'a> {
     /// The same for whatever is listed.
     pub fn all(query: &'a str) -> Self {
-        Self { media: query, keys: query }
+        Self { media: query, guarded: query }
     }
 }
 
@@ -59,7 +60,7 @@ impl Playlist {
             {
                 playlist.push(before);
                 playlist.push("URI=\"");
-                playlist.push_uri(uri, Of::Key);
+                playlist.push_uri(uri, Of::Guarded);
                 playlist.push("\"");
                 playlist.push(after);
             } else if !line.starts_with('#') && ends_with(line.trim_end(), &[".ts", ".m4s"]) {
@@ -82,9 +83,9 @@ impl Playlist {
         self.push_uri(uri, Of::Media);
     }
 
-    /// The address of a key.
-    pub(super) fn push_key(&mut self, uri: &str) {
-        self.push_uri(uri, Of::Key);
+    /// The address of a key, or of another playlist.
+    pub(super) fn push_guarded(&mut self, uri: &str) {
+        self.push_uri(uri, Of::Guarded);
     }
 
     fn push_uri(&mut self, uri: &str, of: Of) {
@@ -103,13 +104,13 @@ impl Playlist {
 
     /// Appends the text for one player: its query stands in front of whatever query a URI has. An empty one changes nothing.
     pub fn render(&self, queries: Queries<'_>, out: &mut String) {
-        let longest = queries.media.len().max(queries.keys.len());
+        let longest = queries.media.len().max(queries.guarded.len());
         out.reserve(self.text.len() + self.marks.len() * (longest + 1));
         let mut done = 0;
         for Mark { at, queried, of } in &self.marks {
             let query = match of {
                 Of::Media => queries.media,
-                Of::Key => queries.keys,
+                Of::Guarded => queries.guarded,
             };
             if query.is_empty() {
                 continue;
@@ -139,21 +140,9 @@ pub fn with_query(text: &str, query: &str) -> String {
     out
 }
 
-/// The playlist that sends a player to another one, under which the server knows it again. `uri` is the path with the query.
-pub fn master(uri: &str) -> String {
-    format!("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,AVERAGE-BANDWIDTH=1\n{uri}\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_master_ends_with_a_newline() {
-        let want =
-            "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1,AVERAGE-BANDWIDTH=1\n/live/a.m3u8?hls_ctx=x&vhost=v\n";
-        assert_eq!(master("/live/a.m3u8?hls_ctx=x&vhost=v"), want);
-    }
 
     #[test]
     fn a_query_goes_into_the_uri_of_each_segment() {
@@ -190,7 +179,7 @@ mod tests {
     fn keys_may_have_another_query() {
         let text = "#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI=\"a.key?b=1\",IV=0x0\n#EXTINF:1,\na.m4s\n";
         let mut out = String::new();
-        Playlist::new(text.to_owned()).render(Queries { media: "", keys: "x=1" }, &mut out);
+        Playlist::new(text.to_owned()).render(Queries { media: "", guarded: "x=1" }, &mut out);
         assert_eq!(out, text.replace("a.key?", "a.key?x=1&"));
         assert_eq!(with_query(text, "x=1"), out.replace("a.m4s", "a.m4s?x=1"));
     }

@@ -1,19 +1,21 @@
 //! The form of a stream in segments of TS. It runs in the publisher's thread and is read by one reader, who gives the segments their names and
 //! places.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use media::{Frame, Kind, Micros, Place, Remux, Sound, Stamped, TrackId, Tracks};
 
 use super::cutter::VOID;
 use super::samples::Samples;
-use super::{Cut, Cutter, CutterOptions, Segment};
+use super::{About, Cut, Cutter, CutterOptions, Segment};
 use crate::ts;
 
 /// A step in the making of segments.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
-    /// A segment is opened. A reader who has missed this passes over what comes before the next one.
-    Begin,
+    /// A segment is opened, in which this is. A reader who has missed this passes over what comes before the next one.
+    Begin(Arc<About>),
     /// Bytes to append to it: whole TS packets. The first ones are the tables.
     Data(Bytes),
     /// It is complete.
@@ -67,6 +69,8 @@ impl Default for SegmenterOptions {
 pub struct Segmenter {
     cutter: Cutter,
     packer: ts::Packer,
+    tracks: Tracks,
+    about: Arc<About>,
     audio_by_samples: bool,
     samples: Option<Samples>,
     chunk: usize,
@@ -96,6 +100,8 @@ impl Segmenter {
         Self {
             cutter: Cutter::new(cutter),
             packer: ts::Packer::new(ts::PackerOptions { audio, video, gather }),
+            tracks: Tracks::default(),
+            about: Arc::default(),
             audio_by_samples,
             samples: None,
             chunk,
@@ -156,8 +162,13 @@ impl Segmenter {
     }
 
     fn begin(&mut self, out: &mut Vec<Stamped<Piece>>) {
-        self.push(Piece::Begin, out);
         self.packer.tables(&mut self.buffer);
+        let tracks = self.tracks.video().into_iter().chain(self.tracks.audio());
+        let about = About::of_tracks(tracks.filter(|track| self.packer.lists(track.id.kind)));
+        if *self.about != about {
+            self.about = Arc::new(about);
+        }
+        self.push(Piece::Begin(self.about.clone()), out);
         self.young = Some(Vec::new());
     }
 
@@ -207,6 +218,7 @@ impl Remux for Segmenter {
         if !self.packer.tracks(tracks) {
             return;
         }
+        self.tracks = tracks.clone();
         let audio = tracks.audio().filter(|_| self.audio_by_samples);
         self.samples = audio.and_then(Samples::of);
         let now = self.kinds();
@@ -312,6 +324,7 @@ mod tests {
 
     /// A segment as its reader has it.
     struct Made {
+        about: Arc<About>,
         segment: Segment,
         bytes: Vec<u8>,
         items: Vec<Item>,
@@ -363,17 +376,21 @@ mod tests {
         fn made(&mut self) -> Vec<Made> {
             let mut made: Vec<Made> = Vec::new();
             let mut bytes: Option<Vec<u8>> = None;
+            let mut about = Arc::default();
             for Stamped { place, unit, .. } in self.pieces.drain(..) {
                 assert_eq!(place, Place::Media { track: TrackId::VIDEO, key: false });
                 match unit {
-                    Piece::Begin => assert!(bytes.replace(Vec::new()).is_none()),
+                    Piece::Begin(now) => {
+                        about = now;
+                        assert!(bytes.replace(Vec::new()).is_none());
+                    }
                     Piece::Data(data) => {
                         assert!(!data.is_empty() && data.len().is_multiple_of(ts::PACKET));
                         bytes.as_mut().unwrap().extend_from_slice(&data);
                     }
                     Piece::End(segment) => {
                         let bytes = bytes.take().unwrap();
-                        made.push(Made { segment, bytes, items: Vec::new() });
+                        made.push(Made { about: about.clone(), segment, bytes, items: Vec::new() });
                     }
                     Piece::Void => assert!(bytes.take().is_some()),
                 }
@@ -627,6 +644,22 @@ mod tests {
             assert_eq!(made[0].segment.duration.millis(), if video { 2000 } else { 2020 });
             assert_eq!(made[0].pes(want.0).count(), packets, "sound on its own shares few packets");
         }
+    }
+
+    #[test]
+    fn what_is_in_a_segment_is_told_with_it() {
+        let mut room = Room::new(options());
+        let mut tracks = both();
+        let config = Bytes::from_static(&[0x12, 0x10]);
+        tracks.set(Track { id: TrackId::AUDIO, codec: aac(), config, dialect: Dialect::Standard });
+        room.tracks(&tracks);
+        // Sound is announced, and comes late.
+        room.frames((0..200).map(|n| picture(n * 40, n % 50 == 0)));
+        room.frames(stream(8000, 12_000, 2000));
+        room.leave();
+        let told: Vec<_> = room.made().iter().map(|made| made.about.codecs.clone()).collect();
+        let (pictures, all) = ("avc1.010203", "avc1.010203,mp4a.40.2");
+        assert_eq!(told, [all, pictures, pictures, pictures, all, all]);
     }
 
     #[test]

@@ -155,6 +155,16 @@ impl Packer {
         }
     }
 
+    /// The newest tables list a track of this kind.
+    pub(crate) fn lists(&self, kind: Kind) -> bool {
+        let [video, audio] = self.listed.unwrap_or_default();
+        match kind {
+            Kind::Video => video.is_some(),
+            Kind::Audio => audio.is_some(),
+            Kind::Data => false,
+        }
+    }
+
     /// The program's track of this kind has carried a frame.
     pub(crate) fn has_heard(&self, kind: Kind) -> bool {
         match kind {

@@ -406,6 +406,8 @@ pub static TABLE: &[Directive] = table! {
     "vhost.hls.hls_init_file", Path, "[app]/[stream]/init.mp4", Variable, Push, Built, "initialisation segment in that case", since "7.0";
     "vhost.hls.hls_low_latency", On, "off", Variable, Push, Built, "low latency: parts of segments as they come; implies `hls_use_fmp4`", since "ours";
     "vhost.hls.hls_part", FloatS, "0.3", Variable, Push, Built, "the longest part in that case; players stay three parts behind the encoder", since "ours";
+    "vhost.hls.hls_variants", Words, "", None, Push, Built, "streams that are one stream in several qualities; `[stream]` stands for the name of the whole", since "ours", like "[stream]_720p [stream]_480p";
+    "vhost.hls.hls_master_file", Path, "[app]/[stream]/master.m3u8", None, Push, Built, "their master playlist below `hls_path`", since "ours";
     "vhost.hls.hls_recover", NotOff, "on", Variable, Push, Built, "continue an existing playlist", since "7.0";
     "vhost.hls.hls_master_m3u8_path_relative", On, "off", Variable, Push, Built, "relative address in the session playlist", since "7.0";
     "vhost.hls.hls_entry_prefix", Text, "", Variable, Push, Built, "put before each segment's address", like "http://your-server";

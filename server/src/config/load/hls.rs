@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Block, Reader};
-use crate::config::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, SegmentStorage};
+use crate::config::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, HlsVariants, SegmentStorage};
 
 /// Below this, playlists would change faster than players ask for them.
 pub(super) const LEAST_FRAGMENT: Duration = Duration::from_millis(100);
@@ -79,7 +79,36 @@ impl<'a> Reader<'a> {
             recover: self.switch(block, "hls_recover"),
             keys,
             fmp4,
+            variants: self.variants(block),
         })
+    }
+
+    fn variants(&mut self, block: Block<'a>) -> Option<HlsVariants> {
+        let value = self.value(block, "hls_variants");
+        let streams: Vec<String> = value.words.iter().map(|&word| word.to_owned()).collect();
+        if streams.is_empty() {
+            return None;
+        }
+        for (at, name) in streams.iter().enumerate() {
+            if name.matches("[stream]").count() != 1 {
+                let problem = value.problem(self.files, at, format!("`{name}` must have `[stream]` once"));
+                let help =
+                    "it stands for the name of the whole: `[stream]_720p` is `cam_720p`, a quality of `cam`";
+                self.problems.push(problem.help(help));
+            } else if streams.iter().take(at).any(|before| before == name) {
+                self.problems.push(value.problem(self.files, at, format!("`{name}` is there already")));
+            }
+        }
+        let file = self.value(block, "hls_master_file");
+        if !file.text().contains("[stream]") {
+            let problem = file.problem(self.files, 0, "master playlists overwrite each other");
+            self.problems.push(problem.help("put `[stream]` into `hls_master_file`"));
+        }
+        if !file.text().ends_with(".m3u8") || file.text() == self.value(block, "hls_m3u8_file").text() {
+            let message = "`hls_master_file` must end with `.m3u8`, and be another file than `hls_m3u8_file`";
+            self.problems.push(file.problem(self.files, 0, message));
+        }
+        Some(HlsVariants { streams, file: self.text(block, "hls_master_file") })
     }
 
     fn fmp4(&mut self, block: Block<'a>) -> Option<HlsFmp4> {

@@ -99,6 +99,7 @@ impl follow::Stream for Fragmented {
 
     fn leave(&mut self) {
         obey(self.stream.cut(), self.publisher.as_ref());
+        self.stream.leave();
         self.publisher = None;
     }
 

@@ -6,6 +6,7 @@
 mod figures;
 mod fragmenter;
 mod keys;
+mod masters;
 mod packager;
 mod reload;
 mod serve;

@@ -92,6 +92,7 @@ impl follow::Stream for Packaged {
 
     /// What is half done stays so: the next publisher begins with a segment of its own, and so says its first piece.
     fn leave(&mut self) {
+        self.stream.leave();
         self.publisher = None;
     }
 

@@ -95,7 +95,14 @@ mod tests {
             part: Duration::from_millis(500),
             hint: String::new(),
         };
-        Arc::new(Listed { stream: Arc::new(stream), playlist: Playlist::default(), low: Some(low) })
+        Arc::new(Listed {
+            stream: Arc::new(stream),
+            playlist: Playlist::default(),
+            about: Arc::default(),
+            rate: None,
+            live: true,
+            low: Some(low),
+        })
     }
 
     fn reload(query: &str) -> Result<Reload, Refusal> {

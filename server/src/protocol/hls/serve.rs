@@ -73,6 +73,16 @@ enum Source {
 }
 
 impl Source {
+    /// The playlist that sends a player to this one, under the name by which the server knows it.
+    fn way_back(&self, uri: &str) -> String {
+        let listed = match self {
+            Self::Live(live) => Some(live.borrow().clone()),
+            Self::File(_) => None,
+        };
+        let (about, rate) = listed.map(|listed| (listed.about.clone(), listed.rate)).unwrap_or_default();
+        hls::master([hls::Variant { uri, about: &about, rate }])
+    }
+
     /// The text for one player, as soon as it has what the request waits for.
     async fn render(self, uri: &Uri, queries: Queries<'_>) -> Result<String, Response> {
         let mut live = match self {
@@ -153,6 +163,10 @@ impl Service {
             wanted.of(&stream);
             return self.session(&wanted, player, Source::Live(live)).await;
         }
+        if let Some(whole) = self.shelf.whole(&wanted.place) {
+            wanted.of(&whole);
+            return self.master(&wanted, player).await;
+        }
         if !wanted.vhost.hls_sessions.ctx {
             return next.run(request).await;
         }
@@ -170,6 +184,29 @@ impl Service {
         }
     }
 
+    /// The list of qualities, for a player who is known by it in all of them.
+    async fn master(&self, wanted: &Wanted, known: Option<Arc<Player>>) -> Response {
+        let told = told_vhost(&wanted.uri);
+        let gone = || refuse(StatusCode::NOT_FOUND, &"the stream is gone");
+        if !wanted.vhost.hls_sessions.ctx {
+            return self.shelf.master(&wanted.place, told.unwrap_or_default()).map_or_else(gone, answer);
+        }
+        let player = match known {
+            Some(player) if player.place == wanted.place => player,
+            other => match self.admit(wanted, ctx(&wanted.uri).filter(|_| other.is_none())).await {
+                Ok(player) => player,
+                Err(refusal) => return refusal,
+            },
+        };
+        if !player.is_seated() {
+            return ended(&player);
+        }
+        let query =
+            told.into_iter().fold(format!("hls_ctx={}", player.session.cid), |all, told| all + "&" + told);
+        let text = self.shelf.master(&wanted.place, &query);
+        text.map_or_else(gone, |text| counted(answer(text), &player))
+    }
+
     /// The playlist for a player that is known, or the way to become known.
     async fn session(&self, wanted: &Wanted, known: Option<Arc<Player>>, source: Source) -> Response {
         if !wanted.vhost.hls_sessions.ctx {
@@ -178,14 +215,18 @@ impl Service {
         }
         let cid = ctx(&wanted.uri);
         let player = match known {
-            Some(player) if player.place == wanted.place => player,
+            Some(player)
+                if player.place == wanted.place || self.shelf.leads_to(&player.place, &wanted.place) =>
+            {
+                player
+            }
             // A name that belongs to another playlist opens nothing here.
             other => match self.admit(wanted, cid.filter(|_| other.is_none())).await {
                 // One that we have forgotten, or that the player chose: it asks like those who have a session, and
                 // could do nothing with another master playlist.
                 Ok(player) if cid == Some(player.session.cid) => player,
                 Ok(player) => {
-                    let text = hls::master(&way_back(wanted, player.session.cid));
+                    let text = source.way_back(&way_back(wanted, player.session.cid));
                     return counted(answer(text), &player);
                 }
                 Err(refusal) => return refusal,
@@ -196,16 +237,12 @@ impl Service {
             true => &name,
             false => told_vhost(&wanted.uri).unwrap_or_default(),
         };
-        let ended = || {
-            let reason = format!("HLS stream {} is EOF", player.session.cid);
-            refuse(StatusCode::NOT_FOUND, &reason)
-        };
         if !player.ask() {
-            return ended();
+            return ended(&player);
         }
-        match source.render(&wanted.uri, Queries { media, keys: &name }).await {
+        match source.render(&wanted.uri, Queries { media, guarded: &name }).await {
             // It may have waited.
-            Ok(_) if !player.ask() => ended(),
+            Ok(_) if !player.ask() => ended(&player),
             Ok(text) => counted(answer(text), &player),
             Err(refusal) => refusal,
         }
@@ -257,7 +294,7 @@ impl Service {
         if let Some(stream) = &stream {
             wanted.of(stream);
             // Its name opens no other stream.
-            player = player.filter(|player| player.is_for(stream));
+            player = player.filter(|player| player.is_for(stream) || self.shelf.is_of(&player.place, stream));
         }
         let ours = stream.is_some() || is_secret;
         // What is not ours is a file like any other, but for being counted.
@@ -322,6 +359,11 @@ impl Service {
             refusal::respond(&refused)
         })
     }
+}
+
+/// What a player is told that was sent away.
+fn ended(player: &Player) -> Response {
+    refuse(StatusCode::NOT_FOUND, &format!("HLS stream {} is EOF", player.session.cid))
 }
 
 /// The name that a request bears.

@@ -99,6 +99,11 @@ impl Player {
         state.playing.is_some()
     }
 
+    /// It has not been sent away.
+    pub(super) fn is_seated(&self) -> bool {
+        self.state.lock().playing.is_some()
+    }
+
     /// It was admitted to this stream.
     pub(super) fn is_for(&self, stream: &StreamKey) -> bool {
         self.stream == *stream

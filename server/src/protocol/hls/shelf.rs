@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use formats::hls::{Edge, Playlist};
+use formats::hls::{About, Edge, Playlist, Rate};
 use hub::StreamKey;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::Figures;
+use super::masters::Masters;
 use crate::store::Store;
 
 /// See the module.
@@ -21,6 +22,7 @@ pub(super) struct Shelf {
     /// Which playlists announce parts that are not there yet, by the places of those.
     hints: RwLock<HashMap<String, String>>,
     segments: RwLock<HashMap<String, Shelved>>,
+    pub(super) masters: Masters,
     /// What the packager counts.
     pub(super) figures: Arc<Figures>,
     /// Who gets copies of files.
@@ -32,6 +34,12 @@ pub(super) struct Shelf {
 pub(super) struct Listed {
     pub(super) stream: Arc<StreamKey>,
     pub(super) playlist: Playlist,
+    /// What is in it.
+    pub(super) about: Arc<About>,
+    /// How much, if there is a segment.
+    pub(super) rate: Option<Rate>,
+    /// Somebody publishes it.
+    pub(super) live: bool,
     /// With low latency, what is told besides.
     pub(super) low: Option<Low>,
 }

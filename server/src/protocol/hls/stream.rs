@@ -3,6 +3,7 @@
 
 mod floor;
 mod fragments;
+mod qualities;
 mod recover;
 
 use std::collections::VecDeque;
@@ -12,9 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use formats::hls::{self, Entry, Piece, Segment, Window};
+use formats::hls::{self, About, Entry, Piece, Segment, Window};
 use hub::StreamKey;
 use jiff::{Timestamp, Zoned};
+use media::Micros;
 use percent_encoding::utf8_percent_encode;
 use tracing::{debug, info, warn};
 
@@ -28,6 +30,7 @@ use crate::naming::{self, Names, PATH};
 use crate::store::{Content, Output};
 use floor::Floor;
 use fragments::Fragments;
+use qualities::Entered;
 
 /// See the module.
 pub(super) struct Stream {
@@ -37,6 +40,12 @@ pub(super) struct Stream {
     /// The playlist below the folder.
     m3u8: String,
     window: Window,
+    /// The master playlists that it is in.
+    entered: Vec<Entered>,
+    /// What is in the segments that come now.
+    about: Arc<About>,
+    /// Somebody publishes it.
+    live: bool,
     /// The number of the next segment.
     seq: u64,
     /// Where this publisher's segments go: to memory, if files cannot be made.
@@ -56,6 +65,8 @@ pub(super) struct Stream {
     /// The time in the name of the newest segment, in milliseconds.
     named: i64,
     floor: Floor,
+    /// A point on the time line and the wall clock then, in milliseconds.
+    clock: Option<(Micros, i64)>,
     /// What segments are encrypted with at this time.
     cipher_key: Option<Arc<Key>>,
     /// For fragmented MP4.
@@ -128,6 +139,9 @@ impl Stream {
         let target = form::micros(hls.fragment.mul_f64(hls.target_ratio.min(1000.0)));
         let window = Window::new(form::micros(hls.window), target);
         Ok(Self {
+            entered: qualities::of(key, hls, &m3u8),
+            about: Arc::default(),
+            live: false,
             key: Arc::new(key.clone()),
             hls: hls.clone(),
             shelf: shelf.clone(),
@@ -150,6 +164,7 @@ impl Stream {
                 anew: true,
                 correction: Arc::default(),
             },
+            clock: None,
             cipher_key: None,
             listed_in_file: false,
             recovered: false,
@@ -201,7 +216,15 @@ impl Stream {
             (Some(before), Some(now)) => Some(before.turn(now)),
             (_, now) => now,
         };
-        Self { hls: now.hls, floor: now.floor, cipher_key: None, fragments, ..self }
+        let mut turned = Self { floor: now.floor, cipher_key: None, fragments, ..self };
+        if turned.entered != now.entered {
+            turned.quit_masters(true);
+            turned.entered = now.entered;
+        }
+        turned.hls = now.hls;
+        turned.show();
+        turned.tell_masters();
+        turned
     }
 
     /// Publishers begin, whose segmenter makes segments longer by `correction`.
@@ -219,6 +242,7 @@ impl Stream {
 
     /// Another publisher begins; what was given up is tried again.
     pub(super) fn renew(&mut self) {
+        self.live = true;
         self.storage = self.hls.storage;
         (self.given_up, self.warned) = (false, false);
         let place: &dyn std::fmt::Display = match self.storage {
@@ -228,13 +252,21 @@ impl Stream {
         info!("hls: {} goes to {place}, segments of {:?}", self.key, self.hls.fragment);
     }
 
+    /// The publisher is gone.
+    pub(super) fn leave(&mut self) {
+        self.live = false;
+        self.show();
+        self.tell_masters();
+    }
+
     /// Takes the next piece.
     pub(super) fn take(&mut self, piece: Piece) -> Order {
         if self.given_up {
             return Order::Continue;
         }
         match piece {
-            Piece::Begin => {
+            Piece::Begin(about) => {
+                self.about = about;
                 self.discard();
                 self.start(Entry::default())
             }
@@ -355,6 +387,7 @@ impl Stream {
         if let Some(cipher) = &mut writing.cipher {
             bytes = cipher.take(&bytes);
         }
+        writing.entry.bytes += bytes.len() as u64;
         if let Ok(mut open) = writing.store {
             let mut written = open.write(&mut bytes);
             while let Err(e) = &written
@@ -413,13 +446,29 @@ impl Stream {
         let discontinuity = std::mem::take(&mut self.gap) || segment.discontinuity;
         // Of a segment of parts it was told before.
         let discontinuity = if self.hls.part().is_some() { entry.discontinuity } else { discontinuity };
-        let out = self.window.push(Entry { uri, duration: segment.duration, discontinuity, ..entry });
+        let date = match entry.date {
+            None if self.hls.is_dated() => {
+                Some(self.date(segment.start, segment.duration, segment.discontinuity))
+            }
+            told => told,
+        };
+        let out = self.window.push(Entry { uri, duration: segment.duration, discontinuity, date, ..entry });
         self.seq += 1;
         self.expired += out.len();
         self.clean();
         self.clean_parts();
         self.list();
         Order::Tell(told)
+    }
+
+    /// When what begins here began, now that it has come as far as `length`; by the clock of the stream, as long as it goes on. In milliseconds since 1970.
+    fn date(&mut self, start: Micros, length: Micros, discontinuity: bool) -> i64 {
+        if discontinuity {
+            self.clock = None;
+        }
+        let began = || (start, Timestamp::now().as_millisecond() - length.millis());
+        let (then, ms) = *self.clock.get_or_insert_with(began);
+        ms + (start - then).millis()
     }
 
     /// What services are told of a segment.
@@ -453,12 +502,21 @@ impl Stream {
         let text = || Bytes::copy_from_slice(playlist.as_str().as_bytes());
         self.shelf.store.listed(&self.key, Output::Hls, &self.m3u8, text);
         self.show();
+        self.tell_masters();
     }
 
     /// Shows what there is now to those who ask this server.
-    fn show(&self) {
+    fn show(&mut self) {
+        self.report_others();
         let Some(playlist) = self.window.playlist() else { return };
-        let listed = shelf::Listed { stream: self.key.clone(), playlist, low: self.low() };
+        let listed = shelf::Listed {
+            stream: self.key.clone(),
+            playlist,
+            about: self.about.clone(),
+            rate: self.window.rate(),
+            live: self.live,
+            low: self.low(),
+        };
         self.shelf.put_playlist(&self.playlist_place(), listed);
     }
 
@@ -523,6 +581,7 @@ impl Stream {
     pub(super) fn dispose(&mut self) {
         self.discard();
         self.shelf.take_playlist(&self.playlist_place(), &self.key);
+        self.quit_masters(true);
         self.shelf.store.removed(&self.key, Output::Hls, &self.m3u8);
         while let Some(kept) = self.kept.pop_front() {
             self.shelf.take_segment(&kept.place);
@@ -546,6 +605,7 @@ impl Stream {
     pub(super) fn forget(&mut self) {
         self.discard();
         self.shelf.take_playlist(&self.playlist_place(), &self.key);
+        self.quit_masters(false);
         if self.listed_in_file {
             store::remove_other(&self.path(&self.m3u8));
         }
@@ -630,13 +690,18 @@ impl Stream {
 
     /// The way from the playlist to a file below the same folder.
     fn relative(&self, segment: &str) -> String {
-        let folder = Path::new(&self.m3u8).parent().unwrap_or(Path::new(""));
-        let common = folder.ancestors().find(|ancestor| Path::new(segment).starts_with(ancestor));
-        let common = common.unwrap_or(Path::new(""));
-        let up = folder.strip_prefix(common).map_or(0, |rest| rest.components().count());
-        let down = Path::new(segment).strip_prefix(common).map_or(segment.into(), Path::to_string_lossy);
-        "../".repeat(up) + &encoded(&down)
+        way(&self.m3u8, segment)
     }
+}
+
+/// The way from a file to another one below the same folder.
+fn way(from: &str, to: &str) -> String {
+    let folder = Path::new(from).parent().unwrap_or(Path::new(""));
+    let common = folder.ancestors().find(|ancestor| Path::new(to).starts_with(ancestor));
+    let common = common.unwrap_or(Path::new(""));
+    let up = folder.strip_prefix(common).map_or(0, |rest| rest.components().count());
+    let down = Path::new(to).strip_prefix(common).map_or(to.into(), Path::to_string_lossy);
+    "../".repeat(up) + &encoded(&down)
 }
 
 /// A path as it stands in a URI.

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use formats::cmaf::{Chunk, Grouping, GroupingOptions, Init, Join};
-use formats::hls::{Entry, Part, Segment};
-use jiff::Timestamp;
+use formats::hls::{About, Entry, Part, Segment};
 use media::Micros;
 
 use super::super::shelf::{self, Low, Type};
@@ -33,8 +32,6 @@ pub(super) struct Fragments {
     start: Micros,
     end: Micros,
     discontinuity: bool,
-    /// A point on the time line and the wall clock then, in milliseconds.
-    clock: Option<(Micros, i64)>,
     /// With low latency, the bytes of the open segment, in its parts.
     parts: Option<Vec<Bytes>>,
     /// How many parts the open segment has.
@@ -72,7 +69,6 @@ impl Fragments {
             start: Micros::ZERO,
             end: Micros::ZERO,
             discontinuity: false,
-            clock: None,
             parts: hls.part().map(|_| Vec::new()),
             count: 0,
             shelved: VecDeque::new(),
@@ -112,16 +108,6 @@ impl Fragments {
     fn is_independent(&self, chunk: &Chunk) -> bool {
         chunk.independent || !self.video
     }
-
-    /// When the chunk began on the wall clock; by the clock of the stream, as long as it goes on.
-    fn date(&mut self, chunk: &Chunk, discontinuity: bool) -> i64 {
-        if discontinuity {
-            self.clock = None;
-        }
-        let began = || (chunk.start, Timestamp::now().as_millisecond() - chunk.duration.millis());
-        let (start, ms) = *self.clock.get_or_insert_with(began);
-        ms + (chunk.start - start).millis()
-    }
 }
 
 impl Stream {
@@ -134,6 +120,9 @@ impl Stream {
             (false, _) => init.audio.as_ref(),
         };
         fragments.init = track.map_or_else(|| init.both.clone(), |track| track.bytes.clone());
+        let (video, audio) = (fragments.video, fragments.audio);
+        let tracks = init.video.iter().filter(|_| video).chain(init.audio.iter().filter(|_| audio));
+        self.about = Arc::new(About::of(tracks.map(|track| &track.about)));
     }
 
     /// The open segment is complete when this chunk comes. Asked once for each.
@@ -186,9 +175,10 @@ impl Stream {
     fn open_fragment(&mut self, chunk: &Chunk, discontinuity: bool) -> Order {
         let is_low = self.hls.part().is_some();
         let discontinuity = discontinuity || self.gap;
-        let Some(fragments) = &mut self.fragments else { return Order::Continue };
+        let Some(fragments) = &self.fragments else { return Order::Continue };
         let independent = fragments.is_independent(chunk);
-        let date = is_low.then(|| fragments.date(chunk, discontinuity));
+        let is_dated = self.hls.is_dated();
+        let date = is_dated.then(|| self.date(chunk.start, chunk.duration, discontinuity));
         let entry = Entry { independent, date, discontinuity, ..Entry::default() };
         let order = self.start(entry);
         if is_low && let Some(open) = &self.open {

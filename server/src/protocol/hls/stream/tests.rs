@@ -31,7 +31,9 @@ fn stream(path: &Path, text: &str) -> (Stream, Arc<Shelf>) {
 
 fn segment(stream: &mut Stream, text: &'static str) -> Order {
     let end = Segment { start: Micros::ZERO, duration: Micros::from_secs(2), discontinuity: false };
-    for piece in [Piece::Begin, Piece::Data(Bytes::from_static(text.as_bytes())), Piece::End(end)] {
+    for piece in
+        [Piece::Begin(Arc::default()), Piece::Data(Bytes::from_static(text.as_bytes())), Piece::End(end)]
+    {
         match stream.take(piece) {
             Order::Disconnect => return Order::Disconnect,
             Order::Continue => {}
@@ -59,7 +61,7 @@ fn files_come_and_go() {
     let (mut stream, shelf) = stream(&path, "");
     let live = path.join("live");
     assert_eq!(files(&live), [""; 0]);
-    stream.take(Piece::Begin);
+    stream.take(Piece::Begin(Arc::default()));
     stream.take(Piece::Data(Bytes::from_static(b"half")));
     assert_eq!(files(&live), ["käm 1-0.ts.tmp"], "what is half done has another name");
     for _ in 0..6 {
@@ -82,7 +84,7 @@ fn files_come_and_go() {
     assert!(shelf.segment("a.com/live/käm 1-0.ts").is_none());
     let segment = |place| shelf.segment(place).map(|shelved| shelved.segment);
     assert!(matches!(segment("a.com/live/käm 1-5.ts"), Some(shelf::Segment::File(_))));
-    stream.take(Piece::Begin);
+    stream.take(Piece::Begin(Arc::default()));
     stream.dispose();
     assert_eq!(files(&live), [""; 0]);
     assert!(listed(&shelf, "a.com/live/käm 1.m3u8").is_empty());
@@ -136,7 +138,7 @@ fn memory_is_bounded_and_what_is_listed_is_there() {
     let large = Bytes::from(vec![0; 16 << 20]);
     for _ in 0..40 {
         let end = Segment { start: Micros::ZERO, duration: Micros::from_secs(2), discontinuity: false };
-        for piece in [Piece::Begin, Piece::Data(large.clone()), Piece::End(end)] {
+        for piece in [Piece::Begin(Arc::default()), Piece::Data(large.clone()), Piece::End(end)] {
             stream.take(piece);
         }
     }
@@ -220,7 +222,7 @@ fn segments_are_encrypted_and_keys_come_and_go_with_them() {
         segment(&mut stream, "whole");
     }
     // What is begun and thrown away makes no key anew.
-    stream.take(Piece::Begin);
+    stream.take(Piece::Begin(Arc::default()));
     let key = fs::read(path.join("live/käm 1-4.key")).unwrap();
     assert_eq!(key.len(), 16);
     stream.take(Piece::Void);
