@@ -69,6 +69,7 @@ impl Service {
 
     /// Whether it may be fetched: each request has to show what a player has to.
     async fn admit(&self, session: &Arc<Session>, request: session::Request) -> Result<(), Response> {
+        // There is no kind for who is no client; all that play are equal here.
         let ask = Ask { session, kind: Kind::HlsPlay, request, visit: None };
         self.gate.check_piece(&ask).await.map_err(|refused| {
             warn!("client refused: {refused}, peer={}", session.peer);
