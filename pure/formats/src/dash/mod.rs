@@ -20,7 +20,7 @@ pub struct Manifest {
     pub available_since: i64,
     /// The wall clock now, in milliseconds since 1970.
     pub published: i64,
-    /// How often players are to fetch it.
+    /// How often players are to fetch it; they are told once in a segment if that is more often.
     pub update_period: Micros,
     /// Segments of each track that can be fetched at any time: the time shift buffer is so many times as long as the longest.
     pub window: usize,

@@ -58,9 +58,10 @@ impl Manifest {
             periods.iter().flat_map(|period| &period.sets).filter_map(|set| set.longest(low)).max()?;
         let window = i64::try_from(self.window).unwrap_or(i64::MAX);
         let depth = Micros(longest.0.saturating_mul(window));
-        let update = low.map_or(self.update_period, |low| low.update_period.min(self.update_period));
+        // Who asks less often than segments come has to be far behind.
+        let update = self.update_period.min(low.map_or(longest, |low| low.update_period));
         // A segment is needed when it is this far away; until then it must have ended, and the player must have learned of it.
-        let delay = low.map_or(longest + self.update_period + self.late, |low| low.latency);
+        let delay = low.map_or(longest + update + self.late, |low| low.latency);
         let buffer = low.map_or(longest, |low| low.chunk);
         let mut body = String::with_capacity(4096);
         // Writing to a string cannot fail.
@@ -283,7 +284,7 @@ mod tests {
             own: "a&b.mpd".into(),
             window: 4,
             late: Micros::from_secs(1),
-            update_period: Micros::from_secs(3),
+            update_period: Micros::from_millis(1500),
             ..Default::default()
         };
         assert_eq!(manifest.write(None), None);
@@ -291,7 +292,7 @@ mod tests {
         let text = manifest.write(None).unwrap().file();
         for want in [
             "initialization=\"a&amp;b/video-init.mp4\"",
-            "minimumUpdatePeriod=\"PT3.000S\" timeShiftBufferDepth=\"PT8.000S\" minBufferTime=\"PT2.000S\" suggestedPresentationDelay=\"PT6.000S\"",
+            "minimumUpdatePeriod=\"PT1.500S\" timeShiftBufferDepth=\"PT8.000S\" minBufferTime=\"PT2.000S\" suggestedPresentationDelay=\"PT4.500S\"",
             "<Period id=\"3\" start=\"PT0.000S\">",
             "codecs=\"avc1.64001f\" bandwidth=\"1000\" width=\"1280\" height=\"720\">",
             "media=\"a&amp;b/video-3-$Time$.m4s\">",
