@@ -15,7 +15,7 @@ use crate::http::{self, Files};
 use crate::media_port::MediaPort;
 use crate::metrics;
 use crate::process::Identity;
-use crate::protocol::{hls, http_live, playback, rtmp, webrtc};
+use crate::protocol::{dash, hls, http_live, playback, rtmp, webrtc};
 use crate::reload::Reloads;
 use crate::room::Rooms;
 use crate::session::Roll;
@@ -35,6 +35,8 @@ pub struct Lasting {
     pub samples: Arc<api::Samples>,
     /// Players of HLS, and what there is for them.
     pub hls: hls::Service,
+    /// What there is of DASH.
+    pub dash: dash::Service,
     /// Where calls find each other.
     pub rooms: Rooms,
     /// Copies for other servers.
@@ -101,6 +103,7 @@ impl Services {
             tasks,
             theatre,
             hls: _,
+            dash: _,
             store: _,
         } = lasting;
         let api = api::State {
@@ -152,6 +155,7 @@ fn stream_port(config: &Config, api: &api::State, lasting: &Lasting, files: &Fil
     let files = files
         .router()
         .layer(middleware::from_fn_with_state(lasting.hls.clone(), hls::before_files))
+        .layer(middleware::from_fn_with_state(lasting.dash.clone(), dash::before_files))
         .layer(middleware::from_fn_with_state(recorded, playback::before_files));
     http::finish(api::stream_port_router(api.clone()).fallback_service(files), config)
 }
