@@ -216,7 +216,7 @@ fn every_request_shows_what_the_vhost_demands() {
     let server = Server::with(Setup {
         vhosts: &format!(
             "vhost signed {{ {dash} signed_url {{ enabled on; secret a-secret-of-some-length; publish off; }} }}
-            vhost closed {{ {dash} security {{ enabled on; allow publish all; deny play 127.0.0.1; }} }}"
+            vhost closed {{ dash {{ enabled on; dash_storage ram; }} security {{ enabled on; allow publish all; deny play 127.0.0.1; }} }}"
         ),
         ..Setup::default()
     });

@@ -1,7 +1,7 @@
 //! Where the files of a stream are: on the shelf for players, and on disk or in memory. It may wait for disks.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -128,14 +128,16 @@ impl Segments {
         paths.iter().for_each(|path| self.forget(path));
     }
 
-    /// Deletes everything, the manifest first.
-    pub(super) fn dispose(&mut self, mpd: &str) {
+    /// Deletes everything, the manifest first; `and_old` files, too, that were not deleted when they could have been.
+    pub(super) fn dispose(&mut self, mpd: &str, and_old: bool) {
         self.shelf.close_folder(&self.key.vhost, &self.folder);
         self.remove(mpd, true);
         let paths: Vec<String> = self.kept.keys().cloned().collect();
         paths.iter().for_each(|path| self.remove(path, true));
         if self.is_clean {
-            self.delete_left();
+            if and_old {
+                self.delete_left(|_| true);
+            }
             // Only if nothing of others is in it.
             let _ = fs::remove_dir(self.root.join(&self.folder));
         }
@@ -159,13 +161,19 @@ impl Segments {
     /// Deletes the segments that were left by a process before this one: nobody lists them, and nobody else would.
     fn clean(&mut self) {
         if !std::mem::replace(&mut self.is_clean, true) {
-            self.delete_left();
+            let start = self.shelf.start;
+            self.delete_left(|entry| {
+                let modified = entry.metadata().and_then(|metadata| metadata.modified());
+                modified.is_ok_and(|modified| modified < start)
+            });
         }
     }
 
-    fn delete_left(&self) {
+    /// Deletes files of the folder whose names only DASH gives. Another vhost may have the same folder.
+    fn delete_left(&self, is_left: impl Fn(&DirEntry) -> bool) {
         let Ok(entries) = fs::read_dir(self.root.join(&self.folder)) else { return };
-        for entry in entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_own)) {
+        let is_ours = |entry: &DirEntry| entry.file_name().to_str().is_some_and(is_own) && is_left(entry);
+        for entry in entries.flatten().filter(is_ours) {
             if let Err(e) = file::remove(&entry.path()) {
                 warn!("dash: {}: {e}", self.key);
             }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use formats::dash::Text;
@@ -14,8 +15,9 @@ use tokio::sync::watch;
 use crate::store::Store;
 
 /// See the module.
-#[derive(Default)]
 pub(super) struct Shelf {
+    /// What is older than this was left by another process.
+    pub(super) start: SystemTime,
     items: RwLock<HashMap<String, Item>>,
     /// The folders of streams.
     folders: RwLock<HashSet<String>>,
@@ -67,7 +69,8 @@ pub(super) fn place(vhost: &str, path: &str) -> String {
 impl Shelf {
     /// An empty one; copies of files go to the store.
     pub(super) fn new(store: Store) -> Self {
-        Self { store, ..Self::default() }
+        let (items, folders) = Default::default();
+        Self { start: SystemTime::now(), items, folders, store }
     }
 
     pub(super) fn find(&self, place: &str) -> Option<Item> {

@@ -455,7 +455,7 @@ impl follow::Stream for Stream {
     fn end(mut self, files_stay: bool) {
         self.stop();
         if self.dash.dispose.is_some() && !files_stay {
-            self.segments.dispose(&self.mpd);
+            self.segments.dispose(&self.mpd, !self.dash.cleanup);
         } else {
             self.segments.leave();
         }

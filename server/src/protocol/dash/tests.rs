@@ -94,7 +94,7 @@ impl Room {
         let part =
             dash.chunk.map_or(MuxOptions::default(), |chunk| MuxOptions { part: crate::form::micros(chunk) });
         let key = StreamKey { vhost: "a.com".into(), app: "live".into(), stream: "cam".into() };
-        let shelf = Arc::<Shelf>::default();
+        let shelf = Arc::new(Shelf::new(crate::store::Store::default()));
         let mut stream = Stream::new(&key, &Arc::new(dash), &shelf).unwrap();
         stream.clock = || NOW.get();
         Self { mux: Mux::new(part), stream, shelf, folder, look: |_| {} }
@@ -171,6 +171,31 @@ fn a_window_of_segments_is_listed_and_as_many_more_are_kept() {
     let Room { stream, folder, .. } = room;
     stream.end(false);
     assert!(!folder.0.join("live/cam").exists() && !folder.0.join("live/cam.mpd").exists());
+}
+
+#[test]
+fn what_an_older_process_left_is_deleted_and_what_others_make_stays() {
+    let mut room = Room::new("left");
+    let folder = room.path().join("live/cam");
+    fs::create_dir_all(&folder).unwrap();
+    let made = |name: &str, seconds: u64| {
+        let file = fs::File::create(folder.join(name)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(seconds)).unwrap();
+    };
+    made("video-12-7200.m4s", 60);
+    made("film.m4s", 60);
+    made("video-13-7200.m4s", 0);
+    room.publish(true, false, 4);
+    let files = room.files();
+    let is_there = |name: &str| files.iter().any(|file| file == name);
+    assert!(
+        !is_there("video-12-7200.m4s") && is_there("film.m4s") && is_there("video-13-7200.m4s"),
+        "{files:?}"
+    );
+    room.stream.end(false);
+    let mut left: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["film.m4s", "video-13-7200.m4s"]);
 }
 
 #[test]
