@@ -237,6 +237,11 @@ impl Broadcast {
         self.state.lock().seen.contains(&kind)
     }
 
+    /// The publisher feeds this form with units of its own.
+    pub fn is_native<R: Remux>(&self) -> bool {
+        self.state.lock().native.contains(&TypeId::of::<R>())
+    }
+
     /// Somebody publishes it.
     pub fn is_live(&self) -> bool {
         self.state.lock().publishing

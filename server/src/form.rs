@@ -56,6 +56,30 @@ impl Remux for Original {
     }
 }
 
+/// The RTP form for other servers: whatever WebRTC can carry, whoever publishes it, with Opus for sound.
+pub struct Whip(rtp::Mux);
+
+/// The stream for servers of WHIP.
+pub fn whip(vhost: &Vhost) -> Whip {
+    Whip(packets(vhost, rtp::is_for_browsers))
+}
+
+impl Remux for Whip {
+    type Unit = rtp::Burst;
+
+    fn tracks(&mut self, tracks: &Tracks, out: &mut Vec<Stamped<rtp::Burst>>) {
+        self.0.tracks(tracks, out);
+    }
+
+    fn frame(&mut self, frame: &Frame, out: &mut Vec<Stamped<rtp::Burst>>) {
+        self.0.frame(frame, out);
+    }
+
+    fn sound(&self) -> Sound {
+        self.0.sound()
+    }
+}
+
 fn jitter(vhost: &Vhost, tracks: &Arc<Tracks>) -> Jitter {
     match vhost.play.time_jitter {
         _ if is_atc(vhost, tracks) => Jitter::Off,
@@ -119,8 +143,11 @@ pub fn cmaf(part: Option<Duration>) -> cmaf::Mux {
 
 /// The RTP form of a stream. Streams of other protocols are packed if the vhost says so (`rtmp_to_rtc`).
 pub fn rtp(vhost: &Vhost) -> rtp::Mux {
+    packets(vhost, if vhost.rtc.rtmp_to_rtc { rtp::is_for_browsers } else { |_| false })
+}
+
+fn packets(vhost: &Vhost, wants: fn(&Codec) -> bool) -> rtp::Mux {
     let rtc = &vhost.rtc;
-    let wants: fn(&Codec) -> bool = if rtc.rtmp_to_rtc { rtp::is_for_browsers } else { |_| false };
     rtp::Mux::new(rtp::MuxOptions {
         keep_bframes: rtc.keep_bframe,
         keep_sei: rtc.keep_avc_nalu_sei,
@@ -147,6 +174,16 @@ pub fn sdp_name(codec: &Codec) -> Option<&'static str> {
         Codec::G711 { mu_law: false } => "PCMA",
         _ => return None,
     })
+}
+
+/// The same for what a WebRTC player gets of a stream's track: what others than WebRTC clients publish is made into Opus if it is sound.
+pub fn played_name(broadcast: &hub::Broadcast, codec: &Codec) -> Option<&'static str> {
+    match codec {
+        Codec::Aac(_) | Codec::Mp3(_) | Codec::G711 { .. } if !broadcast.is_native::<rtp::Mux>() => {
+            Some("OPUS")
+        }
+        codec => sdp_name(codec),
+    }
 }
 
 /// Whether each player sees its first unit as time zero, or the stream's own time.

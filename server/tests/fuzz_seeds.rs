@@ -128,6 +128,8 @@ fn webrtc() {
     run("srtp", vec![script(&media)], rtc::fuzz::srtp);
     let opening: [(u8, &[u8]); 3] = [(3, &check), (2, &hello), (33, &hello)];
     run("webrtc", vec![script(&[&opening[..], &media].concat())], rtc::fuzz::session);
+    let words: [(u8, &[u8]); 4] = [(9, &check), (1, &report), (133, &packet), (201, &report)];
+    run("webrtc_client", vec![script(&words)], rtc::fuzz::client);
 }
 
 #[test]
@@ -140,7 +142,11 @@ fn offers() {
          a=mid:1\na=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid\na=rtpmap:102 H264/90000\na=rtcp-fb:102 nack pli\n\
          a=fmtp:102 packetization-mode=1;profile-level-id=42e01f\na=ssrc:5 cname:me\n"
     );
-    run("offer", vec![offer.replace('\n', "\r\n").into_bytes()], rtc::fuzz::offer);
+    let text = offer.replace('\n', "\r\n");
+    run("offer", vec![text.clone().into_bytes()], rtc::fuzz::offer);
+    let answer = text.replace("actpass", "passive").replace("a=ssrc:5 cname:me", "a=recvonly");
+    let answer = format!("{answer}a=candidate:0 1 udp 2130706431 192.0.2.1 8000 typ host\r\n");
+    run("answer", vec![format!("\0{answer}").into_bytes()], rtc::fuzz::answer);
 }
 
 #[test]

@@ -50,6 +50,7 @@ impl Talk {
                 remote_ufrag: "theirs".into(),
                 strict_role: true,
                 timeout: Micros::from_secs(30),
+                checks: None,
             },
             role,
             certificate: Arc::new(Certificate::generate("oxcast").unwrap()),
@@ -251,5 +252,162 @@ proptest! {
         fuzz::srtp(&data);
         fuzz::session(&data);
         fuzz::offer(&data);
+        fuzz::answer(&data);
+        fuzz::client(&data);
     }
+}
+
+/// A client that controls and a server, over a network that loses what it is told to lose.
+struct Pair {
+    now: Micros,
+    client: Session,
+    server: Session,
+    told: [Vec<Event>; 2],
+}
+
+impl Pair {
+    /// The server is at the last of these ports; at the others there is nobody.
+    fn new(client_role: Role, ports: &[u16]) -> Self {
+        let [ours, theirs] =
+            ["a", "b"].map(|name| ice::Credentials { ufrag: name.into(), password: PASSWORD.into() });
+        let certificates = ["client", "server"].map(|name| Arc::new(Certificate::generate(name).unwrap()));
+        let local = ([198, 51, 100, 7], 1).into();
+        let candidates = ports.iter().map(|port| ([192, 0, 2, 1], *port).into()).collect();
+        let checks = ice::Checks { remote: theirs.clone(), local, candidates, tie_breaker: 7 };
+        let session = |local: &ice::Credentials, remote: &ice::Credentials, checks, role, own: usize| {
+            let ice = ice::Options {
+                local: local.clone(),
+                remote_ufrag: remote.ufrag.clone(),
+                strict_role: true,
+                timeout: Micros::from_secs(30),
+                checks,
+            };
+            let options = Options {
+                ice,
+                role,
+                certificate: certificates[own].clone(),
+                fingerprints: vec![certificates[1 - own].fingerprint()],
+                profiles: Profile::ALL.to_vec(),
+                protection: Protection::Srtp,
+            };
+            Session::new(Micros::ZERO, options)
+        };
+        let server_role = if client_role == Role::Client { Role::Server } else { Role::Client };
+        let client = session(&ours, &theirs, Some(checks), client_role, 0);
+        let server = session(&theirs, &ours, None, server_role, 1);
+        Self { now: Micros::ZERO, client, server, told: Default::default() }
+    }
+
+    /// Time passes up to here; datagrams are lost where `lost` says so, by number.
+    fn run(&mut self, until: Micros, mut lost: impl FnMut(u32) -> bool) {
+        let mut sent = 0;
+        let mut passes = || {
+            sent += 1;
+            !lost(sent)
+        };
+        loop {
+            loop {
+                let (to_server, to_client) = (self.client.poll_transmit(), self.server.poll_transmit());
+                if to_server.is_none() && to_client.is_none() {
+                    break;
+                }
+                let back = |path: Path| Path { local: path.remote, remote: path.local, ..path };
+                if let Some(datagram) = to_server.filter(|d| d.path.remote.port() == 8000 && passes()) {
+                    self.server.receive(self.now, back(datagram.path), &datagram.data);
+                }
+                if let Some(datagram) = to_client.filter(|_| passes()) {
+                    self.client.receive(self.now, back(datagram.path), &datagram.data);
+                }
+            }
+            self.told[0].extend(std::iter::from_fn(|| self.client.poll_event()));
+            self.told[1].extend(std::iter::from_fn(|| self.server.poll_event()));
+            let next = [self.client.poll_timeout(), self.server.poll_timeout()].into_iter().flatten().min();
+            let Some(next) = next.filter(|next| *next <= until) else { break };
+            self.now = self.now.max(next);
+            self.client.timeout(self.now);
+            self.server.timeout(self.now);
+        }
+        self.now = until;
+    }
+}
+
+#[test]
+fn a_client_that_controls_finds_the_server_and_sends_to_it() {
+    for role in [Role::Client, Role::Server] {
+        let mut pair = Pair::new(role, &[1, 2, 8000]);
+        pair.run(Micros::from_secs(1), |_| false);
+        assert_eq!(pair.told, [vec![Event::Connected], vec![Event::Connected]]);
+        assert_eq!(pair.client.path().unwrap().remote.port(), 8000);
+        let mut sealed = packet(1);
+        pair.client.protect_rtp(&mut sealed).unwrap();
+        let path = pair.server.path().unwrap();
+        pair.server.receive(pair.now, path, &sealed);
+        assert_eq!(pair.server.poll_event(), Some(Event::Rtp(packet(1).into())));
+        // It asks on, so that neither side takes the other for gone.
+        pair.told = Default::default();
+        pair.run(Micros::from_secs(90), |_| false);
+        assert_eq!(pair.told, [vec![], vec![]]);
+        assert!(pair.client.is_connected() && pair.server.is_connected());
+    }
+}
+
+#[test]
+fn a_client_that_controls_gets_through_losses_and_notices_the_end() {
+    let mut pair = Pair::new(Role::Client, &[8000]);
+    pair.run(Micros::from_secs(20), |n| n % 4 == 0);
+    assert!(pair.client.is_connected() && pair.server.is_connected());
+    pair.told = Default::default();
+    pair.run(Micros::from_secs(60), |_| true);
+    assert!(matches!(pair.told[0][..], [Event::Closed(Error::Timeout { .. })]), "{:?}", pair.told);
+}
+
+#[test]
+fn nobody_else_is_believed() {
+    let mut pair = Pair::new(Role::Client, &[8000]);
+    pair.client.timeout(Micros::ZERO);
+    let asked = pair.client.poll_transmit().unwrap();
+    let id = Message::parse(&asked.data).unwrap().id;
+    let forged =
+        Writer::binding(Class::Success, id).mapped(asked.path.local).finish(Some(b"another password"));
+    pair.client.receive(Micros(1), asked.path, &forged);
+    let unasked = Writer::binding(Class::Success, [9; 12]).finish(Some(PASSWORD.as_bytes()));
+    pair.client.receive(Micros(1), asked.path, &unasked);
+    assert_eq!((pair.client.path(), pair.client.refused().stun), (None, 2));
+}
+
+/// A server behind a network address translator tells addresses that nobody reaches, and is known by where its checks come from.
+#[test]
+fn a_server_is_found_by_its_own_checks() {
+    let mut pair = Pair::new(Role::Client, &[1]);
+    pair.run(Micros::from_millis(100), |_| false);
+    assert_eq!(pair.client.path(), None);
+    let (local, remote) = (([198, 51, 100, 7], 1).into(), ([192, 0, 2, 1], 8000).into());
+    let path = Path { protocol: Protocol::Udp, local, remote };
+    let check = Writer::binding(Class::Request, [5; 12])
+        .username(b"a:b")
+        .role(crate::stun::Role::Controlled(1))
+        .priority(1)
+        .finish(Some(PASSWORD.as_bytes()));
+    pair.client.receive(pair.now, path, &check);
+    pair.run(Micros::from_secs(1), |_| false);
+    assert_eq!(pair.told, [vec![Event::Connected], vec![Event::Connected]]);
+    assert_eq!(pair.client.path(), Some(path));
+}
+
+/// Only answers are consent: media and checks of a peer that does not answer any more count for nothing (RFC 7675 §5.1).
+#[test]
+fn consent_is_an_answer() {
+    let mut pair = Pair::new(Role::Client, &[8000]);
+    pair.run(Micros::from_secs(1), |_| false);
+    let path = pair.client.path().unwrap();
+    for second in 2..32 {
+        let now = Micros::from_secs(second);
+        let mut report = vec![0x80, 201, 0, 1, 0, 0, 0, 1];
+        pair.server.protect_rtcp(&mut report).unwrap();
+        pair.client.timeout(now);
+        pair.client.receive(now, path, &report);
+        while pair.client.poll_transmit().is_some() {}
+    }
+    let told: Vec<_> = std::iter::from_fn(|| pair.client.poll_event()).collect();
+    assert!(matches!(told.last(), Some(Event::Closed(Error::Timeout { .. }))), "{told:?}");
 }

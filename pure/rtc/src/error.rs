@@ -64,6 +64,12 @@ pub enum Error {
     /// The peer's offer asks for what there is not, or lacks what there must be.
     #[error("the offer is refused: {0}")]
     Offer(String),
+    /// The system gives no random numbers.
+    #[error("there are no random numbers")]
+    Random,
+    /// The peer's answer to our offer breaks the rules, or takes nothing of it.
+    #[error("the answer cannot be used: {0}")]
+    Answer(String),
     /// The peer said goodbye.
     #[error("the peer closed the session")]
     ClosedByPeer,

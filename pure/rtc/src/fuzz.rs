@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, OnceLock};
 
+use media::codec::{Codec, h264, opus};
 use media::{ByteReader, Micros};
 
 use crate::dtls::{self, Certificate, Fingerprint, Role};
-use crate::sdp::{MID, Offer, Outgoing, Purpose, Terms};
+use crate::sdp::{MAX_CANDIDATES, MID, Offer, Offered, Outgoing, Proposal, Purpose, Terms, offered};
 use crate::session::{Options, Protection};
 use crate::srtp::{self, Profile, Receiver, Sender};
-use crate::{Path, Protocol, Session, frame, ice, stun};
+use crate::{Outlet, Path, Protocol, Session, frame, ice, stun};
 
 const PASSWORD: &str = "0123456789abcdef0123456789abcdef";
 
@@ -92,6 +93,7 @@ pub fn session(data: &[u8]) {
                 remote_ufrag: "theirs".into(),
                 strict_role: true,
                 timeout: Micros::from_secs(30),
+                checks: None,
             },
             role: Role::Server,
             certificate: certificate(),
@@ -163,6 +165,92 @@ pub fn offer(data: &[u8]) {
         let text = answer.description.to_string();
         let again = rtp::sdp::Description::parse(text.as_bytes());
         assert!(again.is_ok_and(|again| again.media.len() == answer.description.media.len()), "{text}");
+    }
+}
+
+/// Answers to an offer of ours; the first byte chooses what was offered.
+pub fn answer(data: &[u8]) {
+    let Some((&choice, data)) = data.split_first() else { return };
+    let proposal = proposal(choice);
+    let description = proposal.description();
+    assert!(rtp::sdp::Description::parse(description.to_string().as_bytes()).is_ok());
+    let Ok(accepted) = proposal.accept(data) else { return };
+    let taken = accepted.sections.len();
+    assert!(taken > 0 && taken + accepted.rejected.len() == proposal.tracks.len());
+    assert!(!accepted.fingerprints.is_empty() && accepted.candidates.len() <= MAX_CANDIDATES);
+    let outlet = Outlet::new(&accepted.sections, || (1, 1));
+    outlet.bye(&mut Vec::new());
+}
+
+/// A session of ours that controls, and an outlet that hears what the server says. Odd waits stand for genuine answers to the last check before the
+/// datagram.
+pub fn client(data: &[u8]) {
+    let local = ([192, 0, 2, 1], 4000).into();
+    let remote = ice::Credentials { ufrag: "theirs".into(), password: PASSWORD.into() };
+    let candidates = vec![([198, 51, 100, 7], 4000).into(), ([198, 51, 100, 7], 4001).into()];
+    let checks = ice::Checks { remote, local, candidates, tie_breaker: 7 };
+    let options = Options {
+        ice: ice::Options {
+            local: credentials(),
+            remote_ufrag: "theirs".into(),
+            strict_role: true,
+            timeout: Micros::from_secs(30),
+            checks: Some(checks),
+        },
+        role: Role::Client,
+        certificate: certificate(),
+        fingerprints: Vec::new(),
+        profiles: Profile::ALL.to_vec(),
+        protection: Protection::None,
+    };
+    let mut session = Session::new(Micros::ZERO, options);
+    let mut outlet = Outlet::new(&[], || (1, 1));
+    let (mut now, mut asked) = (Micros::ZERO, None);
+    let mut reader = ByteReader::new(data);
+    while let Some((wait, datagram)) = next(&mut reader) {
+        now += Micros::from_millis(i64::from(wait) * 16);
+        session.timeout(now);
+        let port = 4000 + u16::from(wait >> 5);
+        let path = Path { protocol: Protocol::Udp, local, remote: ([198, 51, 100, 7], port).into() };
+        for _ in 0..64 {
+            let Some(transmit) = session.poll_transmit() else { break };
+            if let Ok(check) = stun::Message::parse(&transmit.data) {
+                asked = Some((transmit.path, check.id));
+            }
+        }
+        if let (1, Some((path, id))) = (wait & 1, asked) {
+            let answer = stun::Writer::binding(stun::Class::Success, id).mapped(path.local);
+            session.receive(now, path, &answer.finish(Some(PASSWORD.as_bytes())));
+        }
+        session.receive(now, path, datagram);
+        outlet.control(now, datagram, None, |_| {});
+        let _ = session.protect_rtp(&mut datagram.to_vec());
+    }
+    session.close();
+    while session.poll_event().is_some() {}
+    assert_eq!(session.poll_timeout(), None);
+}
+
+/// An offer of sound, pictures or both.
+fn proposal(choice: u8) -> Proposal {
+    let track = |kind: &str, ssrc, codec| Offered {
+        outgoing: Outgoing {
+            kind: kind.into(),
+            source: rtp::sdp::Source { ssrc, ..Default::default() },
+            retransmission_ssrc: (kind == "video").then_some(ssrc + 1),
+        },
+        formats: offered(&codec),
+    };
+    let pictures = if choice & 4 == 4 { Codec::Vp8 } else { Codec::H264(h264::Config::default()) };
+    let sound = (choice & 1 == 0).then(|| track("audio", 1, Codec::Opus(opus::Config::default())));
+    let pictures = (choice & 2 == 0).then(|| track("video", 2, pictures));
+    Proposal {
+        server: "s".into(),
+        id: "1".into(),
+        ice: credentials(),
+        fingerprint: certificate().fingerprint(),
+        candidates: Vec::new(),
+        tracks: sound.into_iter().chain(pictures).collect(),
     }
 }
 

@@ -1,14 +1,17 @@
 //! The lite side of ICE (RFC 8445 §2.5): answers the peer's connectivity checks and learns from them which way to send.
 //!
-//! We have host candidates only, never send checks, and are always controlled. Which session a first check belongs to is found
-//! by the server, by the user name of [`local_ufrag`].
+//! We have host candidates only; as a server we never send checks, and are controlled. As the client of another server we control ([`Checks`]), and only its
+//! answers to our checks count as its consent to be sent to (RFC 7675 §5.1). Which session a first check belongs to is found by the server, by the user name of [`local_ufrag`].
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use media::Micros;
+use ring::rand::{SecureRandom, SystemRandom};
 use rtp::sdp::{CandidateKind, Transport};
 
+use crate::checks::Checker;
+pub use crate::checks::Checks;
 use crate::stun::{self, Class, Message, Role, Writer};
 use crate::{Error, Path, Protocol, Transmit};
 
@@ -45,6 +48,8 @@ pub struct Options {
     pub strict_role: bool,
     /// How long the peer may be silent.
     pub timeout: Micros,
+    /// We control, and send checks.
+    pub checks: Option<Checks>,
 }
 
 /// One peer's connectivity.
@@ -62,6 +67,7 @@ pub struct Agent {
     fresh: bool,
     answers: VecDeque<Transmit>,
     changed: bool,
+    checker: Option<Checker>,
 }
 
 /// A way over which the peer has proved its credentials.
@@ -76,9 +82,12 @@ impl Agent {
     /// An agent that waits for the first check.
     pub fn new(now: Micros, options: Options) -> Self {
         let username = format!("{}:{}", options.local.ufrag, options.remote_ufrag);
+        let checks = options.checks.clone();
+        let checker = checks.map(|checks| Checker::new(now, checks, &options.local.ufrag));
         Self {
             options,
             username,
+            checker,
             next: None,
             paths: Vec::new(),
             selected: None,
@@ -107,13 +116,28 @@ impl Agent {
             Class::Request => self.check(now, path, &message),
             // A keep-alive, which proves nothing.
             Class::Indication => Ok(()),
-            Class::Success | Class::Failure => Err(Error::Stun("an answer to nothing")),
+            Class::Success | Class::Failure => {
+                let Some(checker) = &mut self.checker else {
+                    return Err(Error::Stun("an answer to nothing"));
+                };
+                if !checker.answered(now, path, &message) {
+                    return Err(Error::Stun("an answer to nothing"));
+                }
+                if message.class == Class::Success {
+                    let nominated = checker.is_nominated(path);
+                    (self.heard, self.fresh) = (now, false);
+                    self.learn(now, path, nominated);
+                }
+                Ok(())
+            }
         }
     }
 
     /// A genuine packet of the peer, other than a check, has come this way.
     pub fn hear(&mut self, now: Micros, path: Path) {
-        self.heard = now;
+        if self.checker.is_none() {
+            self.heard = now;
+        }
         if let Some(known) = self.paths.iter_mut().find(|known| known.path == path) {
             known.heard = now;
         }
@@ -146,17 +170,30 @@ impl Agent {
 
     /// When to call [`timeout`](Self::timeout).
     pub fn poll_timeout(&self) -> Option<Micros> {
-        Some(self.heard + self.options.timeout)
+        let due = self.checker.as_ref().and_then(Checker::due);
+        Some(due.map_or(self.heard + self.options.timeout, |due| due.min(self.heard + self.options.timeout)))
     }
 
     /// Time has passed.
     ///
     /// Errors: [`Error::Timeout`] when the peer was silent too long.
     pub fn timeout(&mut self, now: Micros) -> Result<(), Error> {
+        if let Some(checker) = &mut self.checker {
+            let answers = &mut self.answers;
+            checker.ask(now, |path, data| {
+                if answers.len() < MAX_ANSWERS {
+                    answers.push_back(Transmit { path, data });
+                }
+            });
+        }
         if now - self.heard < self.options.timeout {
             return Ok(());
         }
-        let awaited = if self.fresh { "connectivity check" } else { "sign of life" };
+        let awaited = match (self.fresh, &self.checker) {
+            (true, None) => "connectivity check",
+            (false, None) => "sign of life",
+            (_, Some(_)) => "answer to our connectivity checks",
+        };
         Err(Error::Timeout { awaited, seconds: self.options.timeout.millis() / 1000 })
     }
 
@@ -182,15 +219,31 @@ impl Agent {
             self.answer(path, answer.unknown(&message.unknown), true);
             return Err(Error::Stun("an attribute that must be understood and is not"));
         }
-        // We cannot control, so a peer that believes to be controlled has to change its mind (RFC 8445 §7.3.1.1).
-        if self.options.strict_role && matches!(message.role, Some(Role::Controlled(_))) {
+        // The roles are fixed, so a peer that believes in others has to change its mind (RFC 8445 §7.3.1.1).
+        if self.checker.is_some() && matches!(message.role, Some(Role::Controlling(_))) {
+            self.answer(path, Writer::binding(Class::Failure, message.id).error(487, "Role Conflict"), true);
+            return Err(Error::Stun("the peer wants to control, too"));
+        }
+        let is_controlled = self.checker.is_none();
+        if is_controlled && self.options.strict_role && matches!(message.role, Some(Role::Controlled(_))) {
             self.answer(path, Writer::binding(Class::Failure, message.id).error(487, "Role Conflict"), true);
             return Err(Error::Stun("the peer believes that we control"));
         }
         // A socket for both families shows IPv4 peers as mapped ones.
         let seen = SocketAddr::new(path.remote.ip().to_canonical(), path.remote.port());
         self.answer(path, Writer::binding(Class::Success, message.id).mapped(seen), true);
-        self.learn(now, path, message.use_candidate);
+        match &mut self.checker {
+            Some(checker) => {
+                checker.trigger(now, path);
+                // Who controls chooses by itself.
+                let nominated = checker.is_nominated(path);
+                self.learn(now, path, nominated);
+            }
+            None => {
+                (self.heard, self.fresh) = (now, false);
+                self.learn(now, path, message.use_candidate);
+            }
+        }
         Ok(())
     }
 
@@ -210,7 +263,6 @@ impl Agent {
     /// A genuine check came this way. The peer chooses by nominating; a way that it nominates with every check, as aggressive
     /// peers do, is chosen at the first one only, or else all of them would take turns.
     fn learn(&mut self, now: Micros, path: Path, nominated: bool) {
-        (self.heard, self.fresh) = (now, false);
         let newly_nominated = match self.paths.iter_mut().find(|known| known.path == path) {
             Some(known) => {
                 known.heard = now;
@@ -246,6 +298,23 @@ pub fn local_ufrag(datagram: &[u8]) -> Option<String> {
     let message = Message::parse(datagram).ok().filter(|message| message.class == Class::Request)?;
     let name = std::str::from_utf8(message.username?).ok()?;
     name.split_once(':').map(|(ours, _)| ours.to_owned())
+}
+
+/// Lower-case letters and digits that nobody can guess, as many as that: for names and passwords.
+///
+/// Errors: [`Error::Random`].
+pub fn random(length: usize) -> Result<String, Error> {
+    const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut text = String::with_capacity(length);
+    while text.len() < length {
+        let mut bytes = [0; 64];
+        SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Random)?;
+        // Bytes beyond the last multiple of 36 would favour some characters.
+        let fair = bytes.iter().filter(|byte| **byte < 252);
+        let fair = fair.filter_map(|byte| ALPHABET.get(usize::from(byte % 36)).copied());
+        text.extend(fair.take(length - text.len()).map(char::from));
+    }
+    Ok(text)
 }
 
 /// One of our addresses, as the peer is told it.
@@ -302,6 +371,7 @@ mod tests {
             remote_ufrag: "theirs".into(),
             strict_role: true,
             timeout: Micros::from_secs(30),
+            checks: None,
         };
         Agent::new(Micros::ZERO, options)
     }
@@ -319,6 +389,14 @@ mod tests {
         let message = Message::parse(&transmit.data).unwrap();
         assert_eq!(message.id, [3; 12]);
         (transmit.path, message.class, message.error, message.mapped, message.verify(PASSWORD.as_bytes()))
+    }
+
+    #[test]
+    fn random_text_is_as_long_as_asked() {
+        let texts: Vec<_> = (0..50).map(|_| random(32).unwrap()).collect();
+        assert!(texts.iter().all(|t| t.len() == 32 && t.bytes().all(|b| b.is_ascii_alphanumeric())));
+        assert!(texts.iter().all(|t| texts.iter().filter(|other| *other == t).count() == 1));
+        assert_eq!(random(9).unwrap().len(), 9);
     }
 
     #[test]

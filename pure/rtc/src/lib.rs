@@ -6,6 +6,7 @@
 //! Key material is the one thing that does not come in as an argument: it comes from the system's random source through `ring`,
 //! because a caller could only get it wrong.
 
+mod checks;
 #[cfg(test)]
 mod conversations;
 pub mod dtls;
@@ -14,6 +15,7 @@ pub mod frame;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod ice;
+pub mod outlet;
 mod path;
 mod refused;
 pub mod sdp;
@@ -22,5 +24,6 @@ pub mod srtp;
 pub mod stun;
 
 pub use error::Error;
+pub use outlet::Outlet;
 pub use path::{Path, Protocol, Transmit};
 pub use session::Session;

@@ -4,11 +4,15 @@
 //! One transport for everything (BUNDLE, rtcp-mux), one codec for each section. Of a simulcast the first layer is taken; data channels
 //! are rejected.
 
+mod proposal;
+
 use rtp::Packet;
 use rtp::sdp::{Description, Direction, Extension, Format, Ice, Media, Setup, Source, TRANSPORT_CC};
 
 use crate::dtls::{Fingerprint, Role};
 use crate::{Error, ice};
+
+pub use proposal::{Accepted, MAX_CANDIDATES, Offered, Proposal, offered};
 
 /// The section a packet belongs to, in a header extension (RFC 9143 §15).
 pub const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";

@@ -93,6 +93,7 @@ mod str0m_peer {
                     remote_ufrag: offer.remote_ufrag.clone(),
                     strict_role: true,
                     timeout: Micros::from_secs(30),
+                    checks: None,
                 },
                 role: answer.role,
                 certificate,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use reqwest::Url;
 
+use crate::naming;
+
 /// Copies of published streams for other servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forward {
@@ -27,6 +29,8 @@ pub enum Destination {
     },
     /// The whole address of a stream by RTMP or RTMPS; with `[vhost]`, `[app]` and `[stream]`.
     Rtmp(String),
+    /// The endpoint of a server of WHIP: `whip://` or `whips://`, or as `http://` and `https://`, which mean the same; with the placeholders.
+    Whip(String),
 }
 
 /// RTMP's.
@@ -44,6 +48,10 @@ impl Destination {
         let has_stream = has_stream.is_some_and(|(_, path)| !path.trim_matches('/').is_empty());
         match scheme.to_ascii_lowercase().as_str() {
             "rtmp" | "rtmps" if !host.is_empty() && has_stream => Some(Self::Rtmp(text.to_owned())),
+            "whip" | "whips" | "http" | "https" => {
+                let some = |name: &str| matches!(name, "vhost" | "app" | "stream").then(|| "x".into());
+                endpoint(&naming::fill(text, some)).map(|_| Self::Whip(text.to_owned()))
+            }
             _ => None,
         }
     }
@@ -62,6 +70,22 @@ impl Destination {
         let is_name = !host.is_empty() && !host.contains(['/', '?', '#', '@', '[', ']']);
         is_name.then(|| Self::Server { host: host.to_owned(), port })
     }
+}
+
+/// The endpoint of WHIP that an address means: `whip` and `whips` are other names of `http` and `https`. `None` if it means none.
+pub fn endpoint(address: &str) -> Option<Url> {
+    let (scheme, rest) = address.split_once("://")?;
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "whip" | "http" => "http",
+        "whips" | "https" => "https",
+        _ => return None,
+    };
+    // An empty host is none, though a parser of URLs takes the next part of the address for it.
+    let authority = rest.split(['/', '\\', '?', '#']).next()?;
+    authority.rsplit('@').next().filter(|host| !host.is_empty())?;
+    let mut url = Url::parse(&format!("{scheme}://{rest}")).ok()?;
+    url.set_fragment(None);
+    Some(url)
 }
 
 #[cfg(test)]
@@ -90,6 +114,17 @@ mod tests {
         }
         for text in ["rtmp://a.com/live/[stream]?key=1", "RTMPS://a.com:443/app/x"] {
             assert_eq!(Destination::parse(text), Some(Destination::Rtmp(text.into())));
+        }
+        for text in [
+            "whip://a.com/rtc/v1/whip/?app=[app]&stream=[stream]",
+            "WHIPS://token@[::1]:8443/x",
+            "https://[vhost]/whip/[stream]",
+            "http://127.0.0.1:1985/rtc/v1/whip/",
+        ] {
+            assert_eq!(Destination::parse(text), Some(Destination::Whip(text.into())));
+        }
+        for text in ["whip://", "whip:///x", "https://a b/", "whips://:80/x", "whep://a.com/x"] {
+            assert_eq!(Destination::parse(text), None, "{text}");
         }
     }
 }

@@ -34,7 +34,7 @@ pub use access::{Hooks, Limits, Most, Refer, Rule, Secret, Security, SignedUrl, 
 pub use auth::{Area, Auth, Credentials};
 pub use dvr::{Dvr, DvrPlan};
 pub use environment::Environment;
-pub use forward::{Destination, Forward};
+pub use forward::{Destination, Forward, endpoint};
 pub use hls::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, HlsStorage, HlsVariants};
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};

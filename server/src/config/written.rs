@@ -162,7 +162,11 @@ fn shown(row: &Directive, text: String) -> String {
     // The last part of such an address is the key of the stream.
     if row.path == "vhost.forward.destination" {
         let plain = |word: &str| match word.split_once("://") {
-            Some((scheme, rest)) => format!("{scheme}://{}/***", rest.split('/').next().unwrap_or_default()),
+            Some((scheme, rest)) => {
+                let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+                // What stands before the host proves who we are.
+                format!("{scheme}://{}/***", host.rsplit('@').next().unwrap_or_default())
+            }
             None => word.to_owned(),
         };
         return text.split(' ').map(plain).collect::<Vec<_>>().join(" ");

@@ -1,12 +1,14 @@
-//! Forwarding: copies of published streams for other servers, by RTMP and RTMPS. Each destination of a stream has a task of its own with a bounded queue, all of
+//! Forwarding: copies of published streams for other servers, by RTMP, RTMPS and WHIP. Each destination of a stream has a task of its own with a bounded queue, all of
 //! them on one thread; publishers and players never wait for them. What destinations there are is configured, or told by a service that the gate has asked.
 
 mod circles;
+mod connect;
 mod figures;
-mod link;
-mod queue;
+mod rtmp;
+mod source;
 mod target;
 mod task;
+mod whip;
 
 use std::collections::HashMap;
 use std::io;
@@ -14,8 +16,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Weak, mpsc as std_mpsc};
 use std::time::Duration;
 
-use formats::flv::Tag;
-use hub::{Broadcast, StreamKey, Subscription};
+use hub::{Broadcast, StreamKey};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet};
@@ -26,11 +27,12 @@ use crate::config::{Config, Destination, Forward};
 use crate::form;
 use crate::gate::{Published, Watcher};
 use crate::log;
+use crate::session::Kind;
 use crate::trace::Tracer;
 
 use circles::Circles;
-use target::Target;
-use task::Job;
+use target::{Place, Target};
+use task::{Feed, Job};
 
 pub use figures::{Figures, Standing, State};
 
@@ -54,7 +56,7 @@ struct Room {
     figures: Arc<Figures>,
     circles: Arc<Circles>,
     tracer: Arc<Tracer>,
-    jobs: mpsc::Sender<(Job, Subscription<Tag>)>,
+    jobs: mpsc::Sender<(Job, Feed)>,
     stop: watch::Sender<bool>,
     /// Closed when the thread has ended.
     ended: Mutex<std_mpsc::Receiver<()>>,
@@ -129,16 +131,16 @@ impl Forwarders {
 }
 
 /// Hands out jobs until the stop.
-async fn work(mut jobs: mpsc::Receiver<(Job, Subscription<Tag>)>, mut stopped: watch::Receiver<bool>) {
+async fn work(mut jobs: mpsc::Receiver<(Job, Feed)>, mut stopped: watch::Receiver<bool>) {
     let mut running = HashMap::<(StreamKey, String), JoinHandle<()>>::new();
     loop {
         let job = tokio::select! {
             job = jobs.recv() => job,
             _ = stopped.wait_for(|stop| *stop) => None,
         };
-        let Some((job, subscription)) = job else { return };
+        let Some((job, feed)) = job else { return };
         running.retain(|_, task| !task.is_finished());
-        let place = (job.standing.key.clone(), job.target.url.to_string());
+        let place = (job.standing.key.clone(), job.target.name());
         let before = running.remove(&place);
         let span = log::span(job.standing.publisher);
         let work = async move {
@@ -146,7 +148,7 @@ async fn work(mut jobs: mpsc::Receiver<(Job, Subscription<Tag>)>, mut stopped: w
             if let Some(before) = before {
                 let _ = timeout(TURN, before).await;
             }
-            Box::pin(task::run(job, subscription)).await;
+            Box::pin(task::run(job, feed)).await;
         };
         running.insert(place, tokio::task::spawn_local(work.instrument(span)));
     }
@@ -203,8 +205,13 @@ impl Forwarders {
         let wanted = if forward.backend.is_some() { named } else { &forward.destinations };
         let mut targets: Vec<Target> = Vec::new();
         for destination in wanted {
-            let tls_ca = forward.tls_ca.clone();
-            let target = Target { tls_ca, ..Target::of(destination, key, &stream.client.request) };
+            let target = match Target::of(destination, key, &stream.client.request) {
+                Ok(target) => Target { tls_ca: forward.tls_ca.clone(), ..target },
+                Err(reason) => {
+                    error!("forward: {reason}");
+                    continue;
+                }
+            };
             if !targets.contains(&target) {
                 targets.push(target);
             }
@@ -231,18 +238,25 @@ impl Forwarders {
         let standing = Standing::new(figures, key, publisher, target.shown.clone());
         let (over, told) = watch::channel(false);
         let queue = Arc::new(AtomicI64::new(queue));
+        let packed = stream.client.kind == Kind::RtcPublish;
         let job = Job {
             target: target.clone(),
             standing: standing.clone(),
             session: stream.session.clone(),
             over: told,
             chunk_size: stream.vhost.chunk_size,
+            keep_bframes: stream.vhost.rtc.keep_bframe,
+            packed,
             queue: queue.clone(),
             tracer: tracer.clone(),
             circles: circles.clone(),
         };
-        let subscription = stream.broadcast.subscribe(form::original);
-        if jobs.try_send((job, subscription)).is_err() {
+        let feed = match target.place {
+            Place::Rtmp(_) => Feed::Rtmp(stream.broadcast.subscribe(form::original)),
+            Place::Whip(_) if packed => Feed::Whip(stream.broadcast.subscribe(|| form::rtp(&stream.vhost))),
+            Place::Whip(_) => Feed::Whip(stream.broadcast.subscribe(|| form::whip(&stream.vhost))),
+        };
+        if jobs.try_send((job, feed)).is_err() {
             error!("forward: too much to do, {key} is not forwarded to {}", target.shown);
             return None;
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use hub::StreamKey;
 use rtmp::Url;
 
+use super::whip::Address;
 use crate::config::{DEFAULT_VHOST, Destination};
 use crate::naming::Names;
 use crate::session::Request;
@@ -12,18 +13,35 @@ use crate::session::Request;
 /// A stream at a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Its address.
-    pub(super) url: Url,
+    /// Where it is.
+    pub(super) place: Place,
     /// Authorities that vouch for the server; those of the system if none.
     pub(super) tls_ca: Option<PathBuf>,
     /// Without what may be secret.
     pub(super) shown: String,
 }
 
+/// The address of a stream at a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// By RTMP or RTMPS.
+    Rtmp(Url),
+    /// By WHIP.
+    Whip(Address),
+}
+
 impl Target {
     /// Where a destination gets this stream.
-    pub(super) fn of(destination: &Destination, key: &StreamKey, request: &Request) -> Self {
+    ///
+    /// # Errors
+    /// The stream has a name that makes no address there.
+    pub(super) fn of(destination: &Destination, key: &StreamKey, request: &Request) -> Result<Self, String> {
         let url = match destination {
+            Destination::Whip(text) => {
+                let address = Address::fill(text, key)?;
+                let shown = address.shown(key);
+                return Ok(Self { place: Place::Whip(address), tls_ca: None, shown });
+            }
             Destination::Server { host, port } => {
                 // A server cannot tell the vhost from its own address.
                 let told = Url { vhost: key.vhost.clone(), ..Url::of_stream(&request.tc_url, &key.stream) };
@@ -41,13 +59,21 @@ impl Target {
             Destination::Rtmp(url) => Url::parse(&Names::of(key).fill(url)).with_vhost_param(),
         };
         let shown = shown(&url, key);
-        Self { url, tls_ca: None, shown }
+        Ok(Self { place: Place::Rtmp(url), tls_ca: None, shown })
     }
 
-    /// It is reached by TLS.
-    pub(super) fn is_secure(&self) -> bool {
-        self.url.schema == "rtmps"
+    /// What tells it from others.
+    pub(super) fn name(&self) -> String {
+        match &self.place {
+            Place::Rtmp(url) => url.to_string(),
+            Place::Whip(address) => address.url.to_string(),
+        }
     }
+}
+
+/// It is reached by TLS.
+pub(super) fn is_secure(url: &Url) -> bool {
+    url.schema == "rtmps"
 }
 
 /// The publisher's parameters, and the vhost: its own one, or the name by which the publisher came.
@@ -81,12 +107,19 @@ mod tests {
     fn target(destination: &str, vhost: &str, tc_url: &str, param: &str) -> Target {
         let key = StreamKey { vhost: vhost.into(), app: "live".into(), stream: "a".into() };
         let request = Request { tc_url: tc_url.into(), param: param.into(), ..Request::default() };
-        Target::of(&Destination::parse(destination).unwrap(), &key, &request)
+        Target::of(&Destination::parse(destination).unwrap(), &key, &request).unwrap()
+    }
+
+    fn url(target: &Target) -> &Url {
+        match &target.place {
+            Place::Rtmp(url) => url,
+            Place::Whip(_) => unreachable!("an address of RTMP"),
+        }
     }
 
     #[test]
     fn servers_are_told_the_vhost_and_the_publisher_s_parameters() {
-        let url = |vhost, tc_url, param| target("10.0.0.1:1936", vhost, tc_url, param).url;
+        let url = |vhost, tc_url, param| url(&target("10.0.0.1:1936", vhost, tc_url, param)).clone();
         for (vhost, tc_url, param, want) in [
             (DEFAULT_VHOST, "rtmp://192.0.2.1/live", "", "a"),
             (DEFAULT_VHOST, "rtmp://cast.com/live", "?token=1", "a?token=1&vhost=cast.com"),
@@ -106,11 +139,11 @@ mod tests {
     fn whole_addresses_are_taken_as_they_are() {
         let target = |destination| target(destination, "v.com", "rtmp://v.com/live", "?token=1");
         let plain = target("rtmp://198.51.100.20/site/cam1?key=1");
-        assert_eq!(plain.url.to_string(), "rtmp://198.51.100.20/site/cam1?key=1");
+        assert_eq!(url(&plain).to_string(), "rtmp://198.51.100.20/site/cam1?key=1");
         let filled = target("rtmps://a.com/[app]/[stream]_copy");
-        assert_eq!(filled.url.to_string(), "rtmps://a.com/live/a_copy");
-        assert!(filled.is_secure() && !plain.is_secure());
-        assert_eq!(target("rtmp://h/x?vhost=w/s").url.tc_url(), "rtmp://w/x");
+        assert_eq!(url(&filled).to_string(), "rtmps://a.com/live/a_copy");
+        assert!(is_secure(url(&filled)) && !is_secure(url(&plain)));
+        assert_eq!(url(&target("rtmp://h/x?vhost=w/s")).tc_url(), "rtmp://w/x");
     }
 
     #[test]

@@ -1,23 +1,22 @@
 //! The task of one forwarder: connects, sends, and begins again when that breaks, as long as the stream is published and wanted there.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
-use formats::flv::{Tag, TagKind};
+use formats::flv::Tag;
 use hub::Subscription;
-use media::{Micros, Stamped};
-use rtmp::MediaKind;
+use media::Micros;
+use rtp::Burst;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::circles::Circles;
 use super::figures::{Standing, State};
-use super::link::{self, Link};
-use super::queue::Queue;
-use super::target::Target;
+use super::rtmp::Rtmp;
+use super::target::{Place, Target};
+use super::whip::Whip;
 use crate::session::Session;
 use crate::trace::Tracer;
 
@@ -25,8 +24,8 @@ use crate::trace::Tracer;
 const PAUSE: Duration = Duration::from_secs(3);
 const LONGEST_PAUSE: Duration = Duration::from_secs(12);
 
-/// What waits when the publisher has left may take so long to be sent.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// What waits when the publisher has left may take so long to be sent, and a goodbye to be said.
+pub(super) const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What a forwarder is told at its start.
 pub(super) struct Job {
@@ -37,14 +36,24 @@ pub(super) struct Job {
     /// True when the stream is not wanted there any more.
     pub(super) over: watch::Receiver<bool>,
     pub(super) chunk_size: u32,
+    /// B-frames go to destinations of WebRTC, too.
+    pub(super) keep_bframes: bool,
+    /// The publisher speaks WebRTC, and what it has packed goes on as it is.
+    pub(super) packed: bool,
     /// How much may wait, in microseconds.
     pub(super) queue: Arc<AtomicI64>,
     pub(super) tracer: Arc<Tracer>,
     pub(super) circles: Arc<Circles>,
 }
 
+/// The stream in the form that the destination takes.
+pub(super) enum Feed {
+    Rtmp(Subscription<Tag>),
+    Whip(Subscription<Burst>),
+}
+
 /// Why a connection is over.
-enum Ended {
+pub(super) enum Ended {
     /// There is nothing more to send.
     Published,
     /// The stream is not wanted there any more.
@@ -55,103 +64,106 @@ enum Ended {
     Broken(String),
 }
 
-/// The units of the stream, until its publisher leaves.
-struct Source {
-    subscription: Subscription<Tag>,
-    init: Vec<Stamped<Tag>>,
-    units: Vec<Stamped<Tag>>,
-    /// The publisher that is followed, by count.
-    generation: Option<u32>,
-    left: bool,
-}
+/// What brings a stream to destinations of one kind.
+pub(super) trait Carrier {
+    /// Takes what is new while nobody gets it. May be dropped.
+    async fn pull(&mut self, job: &Job);
 
-impl Source {
-    /// Takes what is new. May be dropped.
-    async fn pull(&mut self, queue: &mut Queue) {
-        let pulled = poll_fn(|cx| self.subscription.poll_pull(cx, 1, &mut self.init, &mut self.units)).await;
-        if self.generation.is_some_and(|own| own != pulled.generation) {
-            // What has come is another publisher's.
-            self.left = true;
-            self.units.clear();
-            return;
-        }
-        self.generation = Some(pulled.generation);
-        if pulled.anew {
-            queue.restart(&mut self.init, pulled.missed);
-        }
-        self.units.drain(..).for_each(|unit| queue.push(unit));
-        self.left = !pulled.live;
-    }
+    /// The publisher has left.
+    fn has_ended(&self) -> bool;
+
+    /// Media units that were left out since the last call.
+    fn take_dropped(&mut self) -> u64;
+
+    /// One connection, from its beginning to its end. May be dropped.
+    async fn carry(&mut self, job: &Job) -> Ended;
+
+    /// The connection is over, or there was none: says goodbye where somebody may wait for it. Another one may follow.
+    async fn close(&mut self, job: &Job);
 }
 
 /// Forwards until there is nothing more to do.
-pub(super) async fn run(job: Job, subscription: Subscription<Tag>) {
-    let mut source =
-        Source { subscription, init: Vec::new(), units: Vec::new(), generation: None, left: false };
-    let mut queue = Queue::new(job.limit());
-    let (mut over, mut pause) = (job.over.clone(), PAUSE);
-    loop {
-        let taken = job.standing.connections();
-        let ended = tokio::select! {
-            biased;
-            () = told(&mut over) => Ended::Unwanted,
-            ended = job.forward(&mut source, &mut queue) => ended,
-        };
-        job.standing.add_dropped(queue.take_dropped());
-        let shown = &job.target.shown;
-        let reason = match ended {
-            Ended::Published => return info!("forward to {shown}: the stream has ended"),
-            Ended::Unwanted => return info!("forward to {shown}: not wanted any more"),
-            Ended::Circle => {
-                job.standing.turn(State::Loop);
-                return warn!("forward to {shown}: it would come back to this server; it is not tried again");
-            }
-            Ended::Broken(reason) => reason,
-        };
-        if job.standing.connections() > taken {
-            pause = PAUSE;
+pub(super) async fn run(job: Job, feed: Feed) {
+    match (feed, &job.target.place) {
+        (Feed::Rtmp(subscription), Place::Rtmp(url)) => {
+            let carrier = Rtmp::new(url.clone(), subscription, job.limit());
+            Box::pin(job.run(carrier)).await;
         }
-        warn!("forward to {shown}: {reason}; again in {pause:?}");
-        job.standing.turn(State::Waiting(reason));
-        queue.rewind();
-        let until = sleep_until(Instant::now() + pause);
-        tokio::pin!(until);
-        while !source.left {
-            tokio::select! {
-                biased;
-                () = told(&mut over) => return,
-                () = &mut until => break,
-                () = source.pull(&mut queue) => queue.set_limit(job.limit()),
-            }
+        (Feed::Whip(subscription), Place::Whip(address)) => {
+            let carrier = Whip::new(address.clone(), subscription);
+            Box::pin(job.run(carrier)).await;
         }
-        if source.left {
-            return;
+        (Feed::Rtmp(_), Place::Whip(_)) | (Feed::Whip(_), Place::Rtmp(_)) => {
+            unreachable!("feeds are chosen by where they go")
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-        job.standing.turn(State::Connecting);
-    }
-}
-
-/// Waits until the stream is not wanted there any more.
-async fn told(over: &mut watch::Receiver<bool>) {
-    // Without its sender there are no news.
-    if over.wait_for(|over| *over).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 
 impl Job {
-    fn limit(&self) -> Micros {
+    /// How much media may wait.
+    pub(super) fn limit(&self) -> Micros {
         Micros(self.queue.load(Relaxed))
     }
 
-    /// One connection, from its beginning to its end.
-    async fn forward(&self, source: &mut Source, queue: &mut Queue) -> Ended {
+    /// The destination takes the stream.
+    pub(super) fn takes(&self) {
+        self.standing.turn(State::Forwarding);
+        info!("forward to {}: it takes the stream", self.target.shown);
+    }
+
+    async fn run(&self, mut carrier: impl Carrier) {
+        let (mut over, mut pause) = (self.over.clone(), PAUSE);
+        loop {
+            let taken = self.standing.connections();
+            let ended = tokio::select! {
+                biased;
+                () = told(&mut over) => Ended::Unwanted,
+                ended = self.forward(&mut carrier) => ended,
+            };
+            carrier.close(self).await;
+            self.standing.add_dropped(carrier.take_dropped());
+            let shown = &self.target.shown;
+            let reason = match ended {
+                Ended::Published => return info!("forward to {shown}: the stream has ended"),
+                Ended::Unwanted => return info!("forward to {shown}: not wanted any more"),
+                Ended::Circle => {
+                    self.standing.turn(State::Loop);
+                    return warn!(
+                        "forward to {shown}: it would come back to this server; it is not tried again"
+                    );
+                }
+                Ended::Broken(reason) => reason,
+            };
+            if self.standing.connections() > taken {
+                pause = PAUSE;
+            }
+            self.standing.turn(State::Waiting(reason.clone()));
+            warn!("forward to {shown}: {reason}; again in {pause:?}");
+            let until = sleep_until(Instant::now() + pause);
+            tokio::pin!(until);
+            while !carrier.has_ended() {
+                tokio::select! {
+                    biased;
+                    () = told(&mut over) => return,
+                    () = &mut until => break,
+                    () = carrier.pull(self) => {}
+                }
+            }
+            if carrier.has_ended() {
+                return;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            self.standing.turn(State::Connecting);
+        }
+    }
+
+    /// One connection, as a span of the publisher's trace.
+    async fn forward(&self, carrier: &mut impl Carrier) -> Ended {
         let mut span = self.tracer.part(&self.session, "forward");
         if let Some(span) = &mut span {
             span.note("oxcast.destination", &self.target.shown);
         }
-        let ended = Box::pin(self.connect(source, queue)).await;
+        let ended = Box::pin(carrier.carry(self)).await;
         if let Some(span) = span {
             match &ended {
                 Ended::Broken(reason) => span.fail(reason),
@@ -161,86 +173,12 @@ impl Job {
         }
         ended
     }
-
-    async fn connect(&self, source: &mut Source, queue: &mut Queue) -> Ended {
-        let url = &self.target.url;
-        let connecting = async {
-            let fresh = link::connect(&url.host, url.port).await?;
-            let Some(known) = self.circles.enter(fresh.ends, &self.standing.key, url, self.session.peer)
-            else {
-                return Ok(None);
-            };
-            let link = fresh.open(&self.target, self.chunk_size).await?;
-            Ok(Some((link, known)))
-        };
-        tokio::pin!(connecting);
-        // What comes meanwhile waits in the queue, where it is bounded.
-        let connected = loop {
-            tokio::select! {
-                connected = &mut connecting => break connected,
-                () = source.pull(queue), if !source.left => queue.set_limit(self.limit()),
-            }
-        };
-        match connected {
-            Ok(Some((link, _known))) => Box::pin(self.send(link, source, queue)).await,
-            Ok(None) => Ended::Circle,
-            Err(_) if source.left => Ended::Published,
-            Err(reason) => Ended::Broken(reason),
-        }
-    }
-
-    /// Sends what comes over a link.
-    async fn send(&self, mut link: Link, source: &mut Source, queue: &mut Queue) -> Ended {
-        let (mut batch, mut farewell) = (Vec::new(), None);
-        loop {
-            if link.runs() && self.standing.state() != State::Forwarding {
-                self.standing.turn(State::Forwarding);
-                info!("forward to {}: it takes the stream", self.target.shown);
-                if queue.lacks_key() {
-                    source.subscription.broadcast().want_keyframe();
-                }
-            }
-            while link.runs() && link.has_room() && queue.take(std::time::Instant::now(), &mut batch) {
-                for unit in batch.drain(..) {
-                    let Tag { kind, header, body } = &unit.unit;
-                    link.lay(media_kind(*kind), unit.time.millis() as u32, header.as_slice(), body);
-                }
-            }
-            if source.left {
-                let until = *farewell.get_or_insert_with(|| Instant::now() + FAREWELL);
-                if queue.is_done() && link.is_clear() || Instant::now() >= until {
-                    link.stop();
-                    let last = async {
-                        while !link.is_clear() && link.progress().await.is_ok() {}
-                        link.close().await;
-                    };
-                    let _ = timeout(FAREWELL, last).await;
-                    return Ended::Published;
-                }
-            }
-            tokio::select! {
-                done = link.progress() => match done {
-                    Ok(bytes) => self.standing.add_bytes(bytes),
-                    Err(_) if source.left => return Ended::Published,
-                    Err(reason) => return Ended::Broken(reason),
-                },
-                () = source.pull(queue), if !source.left => {
-                    queue.set_limit(self.limit());
-                    let dropped = queue.take_dropped();
-                    if dropped > 0 {
-                        self.standing.add_dropped(dropped);
-                    }
-                }
-                () = sleep(FAREWELL), if source.left => {}
-            }
-        }
-    }
 }
 
-fn media_kind(kind: TagKind) -> MediaKind {
-    match kind {
-        TagKind::Audio => MediaKind::Audio,
-        TagKind::Video => MediaKind::Video,
-        TagKind::Script => MediaKind::Data,
+/// Waits until the stream is not wanted there any more.
+async fn told(over: &mut watch::Receiver<bool>) {
+    // Without its sender there are no news.
+    if over.wait_for(|over| *over).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

@@ -18,7 +18,7 @@ import urllib.parse
 import urllib.request
 
 import av
-from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 
 PATIENCE = 30
@@ -102,7 +102,8 @@ async def count(track, kind, wanted, seen):
 
 async def main(wish):
     seen = {"errors": [], "pictures": 0, "sounds": 0, "loudest": 0}
-    connection = RTCPeerConnection()
+    # It would ask a server of STUN on the internet otherwise, and wait for it.
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     try:
         work = publish if "publish" in wish else play
         location = await asyncio.wait_for(work(connection, wish, seen), PATIENCE)

@@ -2,12 +2,16 @@
 
     python3 peer_gstreamer.py '{"publish": URL, "codec": "H264", "seconds": 5}'
     python3 peer_gstreamer.py '{"play": URL, "codec": "H264", "pictures": 50, "sounds": 50}'
+    python3 peer_gstreamer.py '{"serve": PORT, "pictures": 50, "sounds": 50}'
 
-A publisher ends after its seconds; a player, as soon as it has decoded so many pictures and buffers of sound, or after 30 seconds.
+A publisher ends after its seconds; a player, as soon as it has decoded so many pictures and buffers of sound, or after 30 seconds. The last one is a server of WHIP
+for one publisher: it says `"ready"` when it listens and `"enough"` when it has decoded so much, and ends when its session is deleted.
 """
 
+import http.server
 import json
 import sys
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -37,7 +41,7 @@ DECODERS = {
 class Peer:
     def __init__(self, wish):
         self.wish = wish
-        self.url = wish.get("publish") or wish["play"]
+        self.url = wish.get("publish") or wish.get("play")
         self.publishes = "publish" in wish
         self.codec = wish.get("codec", "H264")
         self.seen = {"errors": [], "pictures": 0, "sounds": 0, "loudest": 0}
@@ -52,7 +56,7 @@ class Peer:
         self.webrtc.connect("notify::ice-gathering-state", lambda *_: GLib.idle_add(self.exchange))
         self.webrtc.connect("notify::connection-state", self.moved)
         self.webrtc.connect("pad-added", self.watch)
-        if not self.publishes:
+        if "play" in wish:
             for text in (f"media=video,encoding-name={self.codec},clock-rate=90000,payload=96", "media=audio,encoding-name=OPUS,clock-rate=48000,payload=97"):
                 caps = Gst.Caps.from_string(f"application/x-rtp,{text}")
                 self.webrtc.emit("add-transceiver", GstWebRTC.WebRTCRTPTransceiverDirection.RECVONLY, caps)
@@ -143,9 +147,78 @@ class Peer:
             caps = pad.get_current_caps().get_structure(0)
             self.seen["size"] = [caps.get_int("width").value, caps.get_int("height").value]
         if all(self.seen[kind] >= self.wish.get(kind, 50) for kind in ("pictures", "sounds")):
-            GLib.idle_add(self.loop.quit)
+            self.enough()
         return Gst.PadProbeReturn.OK
+
+    def enough(self):
+        GLib.idle_add(self.loop.quit)
+
+
+class Server(Peer):
+    """Answers one offer."""
+
+    def __init__(self, wish):
+        self.answered, self.answer = threading.Event(), None
+        self.has_enough = False
+        super().__init__(wish)
+
+    def run(self):
+        peer = self
+
+        class Endpoint(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                peer.offered(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                answer = peer.answer.encode() if peer.answered.wait(10) else b""
+                self.send_response(201 if answer else 500)
+                for header in (("Content-Type", "application/sdp"), ("Location", "session"), ("Content-Length", str(len(answer)))):
+                    self.send_header(*header)
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def do_DELETE(self):
+                peer.seen["deleted"] = self.path
+                self.send_response(204)
+                self.end_headers()
+                GLib.idle_add(peer.loop.quit)
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", self.wish["serve"]), Endpoint)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        print(json.dumps("ready"), flush=True)
+        super().run()
+
+    def negotiate(self, _):
+        pass
+
+    def offered(self, text):
+        _, message = GstSdp.SDPMessage.new_from_text(text)
+        offer = GstWebRTC.WebRTCSessionDescription.new(GstWebRTC.WebRTCSDPType.OFFER, message)
+
+        def answered(promise, *_):
+            reply = promise.get_reply()
+            self.webrtc.emit("set-local-description", reply.get_value("answer"), Gst.Promise.new())
+
+        def known(*_):
+            self.webrtc.emit("create-answer", None, Gst.Promise.new_with_change_func(answered))
+
+        self.webrtc.emit("set-remote-description", offer, Gst.Promise.new_with_change_func(known))
+
+    def exchange(self):
+        """Tells the answer once it has all its candidates."""
+        description = self.webrtc.get_property("local-description")
+        if self.answer or not description or self.webrtc.get_property("ice-gathering-state") != GstWebRTC.WebRTCICEGatheringState.COMPLETE:
+            return
+        self.answer = description.sdp.as_text()
+        self.answered.set()
+
+    def enough(self):
+        if not self.has_enough:
+            self.has_enough = True
+            print(json.dumps("enough"), flush=True)
 
 
 Gst.init(None)
-Peer(json.loads(sys.argv[1])).run()
+wish = json.loads(sys.argv[1])
+(Server if "serve" in wish else Peer)(wish).run()

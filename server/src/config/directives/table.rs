@@ -257,9 +257,9 @@ pub static TABLE: &[Directive] = table! {
 
     "vhost.forward", Block, "", None, Push, Built, "copies published streams to other servers";
     "vhost.forward.enabled", On, "off", Variable, Push, Built, "do so; not together with `publish { kickoff_for_idle }`";
-    "vhost.forward.destination", Words, "", None, Push, Built, "servers that get a copy under the same name, `host[:port]`; or whole addresses, `rtmp://` or `rtmps://`, with `[vhost]`, `[app]` and `[stream]`", like "127.0.0.1:1936 127.0.0.1:1937";
+    "vhost.forward.destination", Words, "", None, Push, Built, "servers that get a copy under the same name, `host[:port]`; or whole addresses, `rtmp://`, `rtmps://`, and of WHIP `whip://`, `whips://`, `http://` or `https://`, with `[vhost]`, `[app]` and `[stream]`", like "127.0.0.1:1936 127.0.0.1:1937";
     "vhost.forward.backend", Text, "", Variable, Push, Built, "callback (`on_forward`) that names the addresses instead when a stream is published; if it does not, nobody publishes", like "http://127.0.0.1:8085/api/v1/forward";
-    "vhost.forward.tls_ca", Path, "", None, Push, Built, "PEM file of the authorities that vouch for servers of RTMPS and for the callback, in place of those of the system", since "ours", like "./conf/ca.crt";
+    "vhost.forward.tls_ca", Path, "", None, Push, Built, "PEM file of the authorities that vouch for servers of RTMPS and of WHIP and for the callback, in place of those of the system", since "ours", like "./conf/ca.crt";
 
     "vhost.play", Block, "", None, Push, Built, "players";
     "vhost.play.gop_cache", NotOff, "on", Variable, Push, Built, "keep the last group of pictures, so that players start at once";

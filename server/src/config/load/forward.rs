@@ -17,7 +17,8 @@ impl<'a> Reader<'a> {
                 None => {
                     let problem =
                         value.problem(self.files, index, format!("`{text}` is nobody to forward to"));
-                    self.problems.push(problem.help("write `host`, `host:port` or rtmp://host/app/stream"));
+                    let help = "write `host`, `host:port`, rtmp://host/app/stream or whips://host/endpoint";
+                    self.problems.push(problem.help(help));
                 }
             }
         }

@@ -49,6 +49,24 @@ fn mp3_is_heard() {
     assert_eq!(seen["play"]["audio"]["codec"], "audio/opus", "{seen}");
 }
 
+/// G.711 of whoever does not speak WebRTC becomes Opus, as long as the player listens: it is judged anew with each report.
+#[test]
+fn g711_is_heard() {
+    let server = server();
+    for codec in ["pcm_alaw", "pcm_mulaw"] {
+        let with = format!("-c:v libx264 -preset veryfast -g 25 -bf 0 -c:a {codec} -ar 8000 -ac 1");
+        let clip = clip(ffmpeg(), &format!("{PICTURES} {SOUND} {with}"));
+        let _publisher = publish_clip_for_ever(&server, &clip, codec);
+        let seen = meet(&json!({ "play": endpoint(&server, "whep", codec), "seconds": 3 }));
+        assert!(seen["frames"].as_u64() > Some(10), "{seen}");
+        let sound = &seen["play"]["audio"];
+        assert_eq!(sound["codec"], "audio/opus", "{seen}");
+        assert!(sound["packetsReceived"].as_u64() > Some(75), "{seen}");
+        assert!(seen["energy"].as_f64() > Some(0.0), "no sound is heard: {seen}");
+    }
+    assert!(!server.log().all().iter().any(|line| line.contains("it has to ask anew")));
+}
+
 /// HE-AAC, which the ffmpeg of the distribution cannot encode; sound alone.
 #[test]
 fn he_aac_is_heard() {

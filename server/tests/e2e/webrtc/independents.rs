@@ -13,14 +13,14 @@ use crate::tools::{Line, ffmpeg, of, run};
 
 /// Which client.
 #[derive(Clone, Copy)]
-enum Client {
+pub(super) enum Client {
     Aiortc,
     GStreamer,
 }
 
 impl Client {
     /// Has it do what `wish` says (see the head of its script).
-    fn start(self, wish: &Value) -> Running {
+    pub(super) fn start(self, wish: &Value) -> Running {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
         let (python, script) = match self {
             Self::Aiortc => (python_of_pypi(), "peer_aiortc.py"),
@@ -33,7 +33,7 @@ impl Client {
 }
 
 /// The one with the packages of PyPI, as `make test` installs them.
-fn python_of_pypi() -> PathBuf {
+pub(super) fn python_of_pypi() -> PathBuf {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/py/bin/python");
     assert!(python.exists(), "no {}: `make test` installs it", python.display());
     python

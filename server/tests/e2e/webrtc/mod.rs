@@ -3,6 +3,7 @@
 mod bridges;
 mod browsers;
 mod footage;
+mod forward;
 mod health;
 mod independents;
 mod networks;

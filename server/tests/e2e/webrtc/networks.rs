@@ -105,7 +105,7 @@ fn browsers_meet_in_spite_of_awful_loss() {
 
 /// The numbers of the next pictures over RTMP.
 #[track_caller]
-fn rtmp_pictures(player: &mut Client, count: usize) -> Vec<u32> {
+pub(super) fn rtmp_pictures(player: &mut Client, count: usize) -> Vec<u32> {
     let mut numbers = Vec::new();
     while numbers.len() < count {
         let media = player.av();

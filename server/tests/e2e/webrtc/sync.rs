@@ -20,7 +20,7 @@ const SECOND: u32 = RATE;
 
 /// Records some seconds of the stream `a` over RTMP and over HTTP-FLV at the same time, as they come.
 #[track_caller]
-fn record(server: &Server, seconds: u32) -> [PathBuf; 2] {
+pub(super) fn record(server: &Server, seconds: u32) -> [PathBuf; 2] {
     let seconds = seconds.to_string();
     let recordings = [("rtmp", server.rtmp_url("a")), ("http", server.flv_url("a"))].map(|(name, url)| {
         let file = server.dir.join(format!("{name}.flv"));
@@ -46,12 +46,12 @@ fn moments(file: &Path, map: &str, filter: [&str; 2], say: &str) -> Vec<f64> {
 }
 
 /// When sound begins after silence.
-fn beeps(file: &Path) -> Vec<f64> {
+pub(super) fn beeps(file: &Path) -> Vec<f64> {
     moments(file, "0:a", ["-af", "silencedetect=noise=-30dB:d=0.3"], "silence_end: ")
 }
 
 /// When pictures become bright.
-fn flashes(file: &Path) -> Vec<f64> {
+pub(super) fn flashes(file: &Path) -> Vec<f64> {
     moments(file, "0:v", ["-vf", "blackdetect=d=0.3:pix_th=0.3"], "black_end:")
 }
 
@@ -72,7 +72,7 @@ fn full_seconds(file: &Path) -> Vec<f64> {
 
 /// How many milliseconds each mark in the sound is later than the nearest one of the pictures.
 #[track_caller]
-fn skews(pictures: &[f64], sounds: &[f64]) -> Vec<f64> {
+pub(super) fn skews(pictures: &[f64], sounds: &[f64]) -> Vec<f64> {
     assert!(pictures.len() >= 3 && sounds.len() >= 3, "{pictures:?} {sounds:?}");
     let apart = |sound: &f64| {
         pictures.iter().map(|picture| (sound - picture) * 1000.0).min_by(|a, b| a.abs().total_cmp(&b.abs()))
@@ -83,7 +83,7 @@ fn skews(pictures: &[f64], sounds: &[f64]) -> Vec<f64> {
 
 /// Most marks are less than `limit` ms apart, and none as far as viewers object to (ITU-R BT.1359-1: sound 90 ms early, 185 ms late).
 #[track_caller]
-fn are_together(mut skews: Vec<f64>, limit: f64) {
+pub(super) fn are_together(mut skews: Vec<f64>, limit: f64) {
     assert!(skews.iter().all(|skew| (-90.0..185.0).contains(skew)), "{skews:?}");
     skews.sort_by(|a, b| a.abs().total_cmp(&b.abs()));
     assert!(skews[skews.len() * 2 / 3] < limit && skews[skews.len() * 2 / 3] > -limit, "{skews:?}");
@@ -91,7 +91,7 @@ fn are_together(mut skews: Vec<f64>, limit: f64) {
 
 /// It can be decoded without a complaint: pictures and sound, with times that rise.
 #[track_caller]
-fn plays(file: &Path, pictures: usize, sounds: usize) {
+pub(super) fn plays(file: &Path, pictures: usize, sounds: usize) {
     let tail = ["-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "framecrc", "-"];
     let lines = run(ffmpeg(), &[&["-i", file.to_str().unwrap()], &tail[..]].concat());
     let lines = Line::read(&lines);

@@ -163,6 +163,7 @@ impl Service {
                 local: wish.credentials.clone(),
                 remote_ufrag: offer.remote_ufrag,
                 strict_role: vhost.rtc.stun_strict_check,
+                checks: None,
                 timeout: Micros(i64::try_from(vhost.rtc.stun_timeout.as_micros()).unwrap_or(i64::MAX)),
             },
             role: dtls_role,

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use axum::extract::Request;
 use axum::http::{self, StatusCode, Uri};
-use ring::rand::{SecureRandom, SystemRandom};
 use rtc::ice::Credentials;
 use rtc::sdp::Purpose;
 use rtc::session::Protection;
@@ -183,17 +182,8 @@ pub(super) fn credentials() -> Result<Credentials, Refusal> {
 
 /// Lower-case letters and digits that nobody can guess.
 fn random(length: usize) -> Result<String, Refusal> {
-    const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut text = String::with_capacity(length);
-    while text.len() < length {
-        let mut bytes = [0; 64];
-        let refuse = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "there are no random numbers");
-        SystemRandom::new().fill(&mut bytes).map_err(refuse)?;
-        // Bytes beyond the last multiple of 36 would favour some characters.
-        let fair = bytes.iter().filter(|byte| **byte < 252).map(|byte| ALPHABET[usize::from(byte % 36)]);
-        text.extend(fair.take(length - text.len()).map(char::from));
-    }
-    Ok(text)
+    let refuse = |error| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error);
+    rtc::ice::random(length).map_err(refuse)
 }
 
 #[cfg(test)]
@@ -214,13 +204,5 @@ mod tests {
         for bad in ["", "/live/s", "webrtc://a.com/s", "webrtc://a.com", "webrtc:///live/s", "x y"] {
             assert!(Address::parse(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn random_text_is_as_long_as_asked() {
-        let texts: Vec<_> = (0..50).map(|_| random(32).unwrap()).collect();
-        assert!(texts.iter().all(|t| t.len() == 32 && t.bytes().all(|b| b.is_ascii_alphanumeric())));
-        assert!(texts.iter().all(|t| texts.iter().filter(|other| *other == t).count() == 1));
-        assert_eq!(random(9).unwrap().len(), 9);
     }
 }
