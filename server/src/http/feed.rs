@@ -9,7 +9,7 @@ use hyper::body::Frame;
 use tokio::sync::mpsc;
 
 /// Pieces that wait for a client.
-const PIECES: usize = 2;
+const PIECES: usize = 1;
 
 /// What the client has not taken yet.
 struct Feed(mpsc::Receiver<io::Result<Bytes>>);

@@ -38,7 +38,7 @@ struct Lane {
 
 /// A fragment is so long, or so large.
 const LENGTH: Micros = Micros::from_secs(1);
-const LARGE: usize = 1 << 20;
+const LARGE: usize = 256 << 10;
 
 /// Sound of the first stretch may begin a little before its first picture.
 const LEAD: Micros = Micros::from_millis(100);
