@@ -16,10 +16,10 @@ use tracing::{Instrument, error, info, warn};
 use crate::api;
 use crate::breaker::Breaker;
 use crate::caller::Caller;
-use crate::config::{Config, Environment, Source, Tank};
+use crate::config::{Config, Environment, SegmentStorage, Source, Tank};
 use crate::control::Control;
 use crate::daemon::{self, Starter};
-use crate::dvr::{self, Recorders};
+use crate::dvr::{self, Catalogue, Recorders, Theatre};
 use crate::file_watch;
 use crate::follow::Followers;
 use crate::forward::Forwarders;
@@ -34,7 +34,7 @@ use crate::net::{Conn, Core, Cores, Door, limits, tls};
 use crate::ports::{Port, Ports, Serves};
 use crate::privileges::Account;
 use crate::process::{Identity, Parent, PidFile};
-use crate::protocol::{hds, hls, http_live, rtmp, webrtc};
+use crate::protocol::{dash, hds, hls, http_live, rtmp, webrtc};
 use crate::quit::{Quit, Signals, Watch};
 use crate::reload::{self, ORDERS, Order, Reloader, Reloads};
 use crate::room::Rooms;
@@ -166,8 +166,11 @@ impl App {
         let roll = Arc::new(Roll::default());
         let store = Store::start().map_err(|e| system(&e))?;
         let hls = hls::Workshop::open(store.clone()).map_err(|e| system(&e))?;
+        let dash = dash::Workshop::open(store.clone()).map_err(|e| system(&e))?;
         let hds = hds::Packager::start(hds::Packaging::new(store.clone())).map_err(|e| system(&e))?;
-        let (recording, recorded) = Recorders::start(store.clone()).map_err(|e| system(&e))?;
+        let recordings = Catalogue::default();
+        let (recording, recorded) =
+            Recorders::start(store.clone(), recordings.clone()).map_err(|e| system(&e))?;
         let caller = Caller::start().map_err(|e| system(&e))?;
         let traces = config.traces.clone().map(|settings| Tracer::start(settings, &identity));
         let (tracer, traces) = traces.unzip();
@@ -179,7 +182,10 @@ impl App {
         let gate = Gate::new(config.clone(), roll.clone()).with_caller(caller.clone(), identity.clone());
         let gate = gate.with_breaker(breaker.clone()).with_tracer(tracer.clone()).with_passes(passes);
         let gate = gate.with_watcher(hls.packager.clone()).with_watcher(hls.fragmenter.clone());
-        let gate = gate.with_watcher(hds.clone()).with_watcher(recording.clone());
+        let gate = gate
+            .with_watcher(dash.packager.clone())
+            .with_watcher(hds.clone())
+            .with_watcher(recording.clone());
         let gate = gate.with_watcher(http_live::FastCache).with_watcher(tasks.clone());
         let gate = Arc::new(gate.with_watcher(forwarders.clone()));
         let service =
@@ -203,15 +209,18 @@ impl App {
             forward: forwarders.figures(),
             tasks: tasks.clone(),
         });
+        let theatre = Theatre::new(recordings.clone());
         let lasting = Lasting {
             gate: gate.clone(),
             roll: roll.clone(),
             identity: identity.clone(),
             samples,
-            hls: hls.service(gate.clone()),
+            hls: hls.service(gate.clone(), theatre.clone()),
+            dash: dash.service(gate.clone()),
             rooms: Rooms::default(),
             forwarders,
             store: store.clone(),
+            theatre,
             reloads,
             metrics: metrics.clone(),
             tasks,
@@ -267,7 +276,7 @@ impl App {
         let events = roll.events().clone();
         service.spawn(async move { watched.watch(|| rules.config().breaker.clone(), loads, events).await });
 
-        dvr::recover(&config);
+        dvr::recover(&config, recordings);
         info!("ready on {count} cores, max_connections={}", config.max_connections);
         if let Some(endpoint) = config.listen.first() {
             info!("publish to rtmp://localhost:{}/live/livestream", endpoint.port);
@@ -295,7 +304,7 @@ impl App {
         }
         let watch = Watch::new(signals, log, parent, asks);
         let followers = Followers::default().with(&hls.packager).with(&hls.fragmenter);
-        let followers = followers.with(&hds).with(&recording);
+        let followers = followers.with(&dash.packager).with(&hds).with(&recording);
         Ok(Self {
             reloader,
             identity,
@@ -423,8 +432,16 @@ fn make_folders(account: &Account, config: &Config) -> std::io::Result<()> {
     let starts =
         config.vhosts.iter().any(|v| v.exec.is_some() || !v.ingests.is_empty() || !v.transcodes.is_empty());
     let tasks = config.task_log.dir.as_deref().filter(|_| starts);
-    let mut folders =
-        files.filter_map(Path::parent).chain(hls).chain(hds).chain(dvr).chain(spools).chain(tasks);
+    let dash = config.vhosts.iter().filter_map(|vhost| vhost.dash.as_ref());
+    let dash = dash.filter(|dash| dash.storage == SegmentStorage::Disk).map(|dash| dash.path.as_path());
+    let mut folders = files
+        .filter_map(Path::parent)
+        .chain(hls)
+        .chain(dash)
+        .chain(hds)
+        .chain(dvr)
+        .chain(spools)
+        .chain(tasks);
     folders.try_for_each(|folder| account.make_folder(folder))
 }
 

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::absolute;
 
-use crate::config::{Config, Environment, HlsStorage, Source, Vhost};
+use crate::config::{Config, Environment, SegmentStorage, Source, Vhost};
 use crate::control::{self, Reply, Wish};
 
 /// The server refuses, or there is none.
@@ -158,10 +158,17 @@ fn features(vhost: &Vhost) -> String {
     }
     if let Some(hls) = &vhost.hls {
         let place = match hls.storage {
-            HlsStorage::Disk => hls.path.display().to_string(),
-            HlsStorage::Ram => "memory".into(),
+            SegmentStorage::Disk => hls.path.display().to_string(),
+            SegmentStorage::Ram => "memory".into(),
         };
         words.push(format!("HLS in segments of {:?} in {place}", hls.fragment));
+    }
+    if let Some(dash) = &vhost.dash {
+        let place = match dash.storage {
+            SegmentStorage::Disk => dash.path.display().to_string(),
+            SegmentStorage::Ram => "memory".into(),
+        };
+        words.push(format!("DASH in segments of {:?} in {place}", dash.fragment));
     }
     if vhost.rtc.enabled {
         let bridges =

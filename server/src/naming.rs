@@ -8,6 +8,7 @@ use std::path::{Component, Path};
 use hub::StreamKey;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 /// What the placeholders stand for. A placeholder without a value stays as it is.
 #[derive(Clone, Debug)]
@@ -96,6 +97,18 @@ pub fn is_safe(key: &StreamKey) -> bool {
     };
     [&key.app, &key.stream].into_iter().all(|name| name.len() <= 500 && name.split('/').all(fits))
 }
+
+/// What stands in the path of a URI as it is (RFC 3986 §3.3).
+pub const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'@')
+    .remove(b'=')
+    .remove(b'+')
+    .remove(b',');
 
 /// A filled name that stays below the folder that it is put into.
 pub fn stays_inside(name: &str) -> bool {

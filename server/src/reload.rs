@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::breaker::Breaker;
 use crate::config::{Change, Config, Environment, Source};
+use crate::dvr;
 use crate::events::Event;
 use crate::gate::Gate;
 use crate::log::{self, Log};
@@ -253,6 +254,8 @@ impl Reloader {
         self.lasting.forwarders.turn(&config);
         self.lasting.store.turn(&config);
         self.lasting.tasks.turn(&config);
+        // Folders that are new may have recordings from before.
+        dvr::recover(&config, self.lasting.theatre.catalogue().clone());
         self.lasting.gate.turn(config.clone());
         self.current.set(Services::new(&config, &self.lasting, self.media.as_ref()));
         config.warnings.iter().for_each(|warning| warn!("config: {}", warning.summary()));

@@ -8,13 +8,14 @@ use axum::{Router, middleware};
 
 use crate::api;
 use crate::config::Config;
+use crate::dvr::Theatre;
 use crate::forward::Forwarders;
 use crate::gate::Gate;
 use crate::http::{self, Files};
 use crate::media_port::MediaPort;
 use crate::metrics;
 use crate::process::Identity;
-use crate::protocol::{hls, http_live, rtmp, webrtc};
+use crate::protocol::{dash, hls, http_live, playback, rtmp, webrtc};
 use crate::reload::Reloads;
 use crate::room::Rooms;
 use crate::session::Roll;
@@ -34,12 +35,16 @@ pub struct Lasting {
     pub samples: Arc<api::Samples>,
     /// Players of HLS, and what there is for them.
     pub hls: hls::Service,
+    /// What there is of DASH.
+    pub dash: dash::Service,
     /// Where calls find each other.
     pub rooms: Rooms,
     /// Copies for other servers.
     pub forwarders: Forwarders,
     /// Object storage.
     pub store: Store,
+    /// Recordings that are played.
+    pub theatre: Theatre,
     /// How a reload is asked for.
     pub reloads: Reloads,
     /// What metrics are made of.
@@ -91,12 +96,14 @@ impl Services {
             roll,
             identity,
             samples,
-            hls,
             rooms,
             forwarders,
             reloads,
             metrics,
             tasks,
+            theatre,
+            hls: _,
+            dash: _,
             store: _,
         } = lasting;
         let api = api::State {
@@ -109,6 +116,7 @@ impl Services {
             metrics: metrics.clone(),
             forwarders: forwarders.clone(),
             tasks: tasks.clone(),
+            recordings: theatre.catalogue().clone(),
         };
         let files = Files::new(config, gate.clone());
         let signalling = media.map_or_else(Router::new, |media| {
@@ -122,7 +130,7 @@ impl Services {
             });
             offers.merge(rooms.router(config))
         });
-        let stream_port = stream_port(config, &api, hls, &files).merge(signalling.clone());
+        let stream_port = stream_port(config, &api, lasting, &files).merge(signalling.clone());
         let api_port = api_port(config, api, &files).merge(signalling);
         Self {
             rtmp: Arc::new(rtmp::Service {
@@ -142,8 +150,13 @@ impl Services {
 }
 
 /// What the stream port serves besides streams: files, and the API as far as it is there.
-fn stream_port(config: &Config, api: &api::State, hls: &hls::Service, files: &Files) -> Router {
-    let files = files.router().layer(middleware::from_fn_with_state(hls.clone(), hls::before_files));
+fn stream_port(config: &Config, api: &api::State, lasting: &Lasting, files: &Files) -> Router {
+    let recorded = playback::Service::new(lasting.gate.clone(), lasting.theatre.clone());
+    let files = files
+        .router()
+        .layer(middleware::from_fn_with_state(lasting.hls.clone(), hls::before_files))
+        .layer(middleware::from_fn_with_state(lasting.dash.clone(), dash::before_files))
+        .layer(middleware::from_fn_with_state(recorded, playback::before_files));
     http::finish(api::stream_port_router(api.clone()).fallback_service(files), config)
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use server::config::{
-    Area, Config, DEFAULT_VHOST, DtlsRole, Environment, Error, HlsOnError, HlsStorage, IpFamily, Jitter,
-    Level, LogFormat, RtcProtocol, Source, Tank, Tls,
+    Area, Config, DEFAULT_VHOST, DtlsRole, Environment, Error, HlsOnError, IpFamily, Jitter, Level,
+    LogFormat, RtcProtocol, SegmentStorage, Source, Tank, Tls,
 };
 
 const VHOST: &str = "vhost __defaultVhost__ { }";
@@ -342,7 +342,7 @@ fn a_forgotten_semicolon_is_found() {
 #[test]
 fn what_is_not_built_is_refused_by_name_when_asked_for() {
     for (text, name) in [
-        ("vhost a { dash { enabled on; } }", "`dash` is not built yet (DASH output)"),
+        ("srt_server { enabled on; }", "`srt_server` is not built yet (SRT)"),
         ("rtc_server { enabled on; merge_nalus on; }", "`merge_nalus` is not built yet"),
         ("query_latest_version on;", "`query_latest_version` is not built yet"),
         ("query_latest_version yes;", "`query_latest_version` is not built yet"),
@@ -353,8 +353,7 @@ fn what_is_not_built_is_refused_by_name_when_asked_for() {
     ] {
         assert_refused(&format!("listen 1935; {text}"), &[name, "^"]);
     }
-    let error =
-        refused("listen 1935;\nvhost a {\n    dash {\n        enabled on;\n        dash_path x;\n    }\n}");
+    let error = refused("listen 1935;\nvhost a {}\nsrt_server {\n        enabled on;\n        listen 1;\n}");
     assert!(error.contains("4 |         enabled on;\n  |                 ^^"), "{error}");
     assert!(error.contains("write `enabled off;`") && error.contains("1 problem "), "{error}");
     let error = refused("listen 1935; query_latest_version on;");
@@ -368,7 +367,7 @@ fn what_is_not_built_is_refused_by_name_when_asked_for() {
 fn what_asks_for_nothing_loads() {
     for text in [
         "vhost a { hls { hls_path x; hls_fragment 2; } dvr { enabled off; dvr_plan segment; } }",
-        "vhost a { enabled off; dash { enabled on; } }",
+        "vhost a { enabled off; cluster { mode remote; } }",
         "vhost a { hls { enabled on; hls_keys off; hls_nb_notify 64; hls_acodec an; } }",
         "rtc_server { enabled off; listen 9000; tcp { enabled on; } }",
         "stream_caster { enabled off; caster flv; sip { enabled on; } }",
@@ -394,19 +393,15 @@ fn what_asks_for_nothing_loads() {
 #[test]
 fn variables_may_not_ask_for_what_is_not_built_either() {
     let text = format!("listen 1935; {VHOST}");
-    for (name, value, refusal) in [
-        ("SRS_VHOST_DASH_ENABLED", "on", "`dash` is not built yet"),
-        ("SRS_SRT_SERVER_ENABLED", "on", "`srt_server` is not built yet"),
-    ] {
-        let error = with(&text, &[(name, value)]).unwrap_err().to_string();
-        assert!(error.contains(refusal) && error.contains(&format!("{name}={value}")), "{error}");
-    }
+    let error = with(&text, &[("SRS_SRT_SERVER_ENABLED", "on")]).unwrap_err().to_string();
+    assert!(error.contains("`srt_server` is not built yet"), "{error}");
+    assert!(error.contains("SRS_SRT_SERVER_ENABLED=on"), "{error}");
     let quiet =
         [("SRS_DAEMON", "off"), ("SRS_VHOST_DASH_ENABLED", "off"), ("SRS_VHOST_DASH_DASH_FRAGMENT", "2")];
     assert_eq!(with(&text, &quiet).unwrap().warnings, []);
     // A variable that says off takes back what the file asks for.
-    let asked = "listen 1935; vhost __defaultVhost__ { dash { enabled on; } }";
-    assert!(with(asked, &[("SRS_VHOST_DASH_ENABLED", "off")]).is_ok());
+    let asked = "listen 1935; srt_server { enabled on; } vhost __defaultVhost__ { }";
+    assert!(with(asked, &[("SRS_SRT_SERVER_ENABLED", "off")]).is_ok());
     assert!(with(asked, &[]).is_err());
 }
 
@@ -442,7 +437,7 @@ fn hls_is_read_whole() {
     assert!(plain.audio && plain.video && plain.cleanup && plain.wait_keyframe && plain.dts_directly);
     let other = hls("hls_fragment 0.5; hls_dispose 0; hls_vcodec vn; hls_on_error ignore; hls_storage ram;");
     assert_eq!((other.fragment.as_millis(), other.dispose, other.video), (500, None, false));
-    assert_eq!((other.on_error, other.storage), (HlsOnError::Ignore, HlsStorage::Ram));
+    assert_eq!((other.on_error, other.storage), (HlsOnError::Ignore, SegmentStorage::Ram));
     assert_refused(
         "listen 1; vhost a { hls { enabled on; } http_remux { enabled on; mount [vhost]/[app]/[stream].ts; } }",
         &["cannot be in one vhost"],

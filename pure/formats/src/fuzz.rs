@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use media::codec::{Codec, aac, h264, h265, mp3, nalu};
-use media::{ByteReader, Dialect, Frame, Micros, Remux, Stamped, Track, TrackId, Tracks, Truncated};
+use media::{ByteReader, Dialect, Frame, Kind, Micros, Remux, Stamped, Track, TrackId, Tracks, Truncated};
 
 use crate::{es, flv, hls, mp4, ts};
 
@@ -30,12 +30,16 @@ pub fn flv(data: &[u8]) {
     while let Ok(Some(item)) = reader.poll_item() {
         let flv::Item::Tag { kind, timestamp, body } = item else { continue };
         let (mut before, mut units, mut after) = (Vec::new(), Vec::new(), Vec::new());
+        let glanced = flv::glance(kind, body.get(..flv::GLANCE).unwrap_or(&body));
         // An error drops the tag, or some tracks of it; both sides go on.
         let _ = first.push(kind, timestamp, body, &mut before);
         if before.contains(&flv::Demuxed::Tracks) {
             mux.tracks(first.tracks(), &mut units);
         }
         let before = frames(before);
+        // Where a player may begin is found without reading all of a tag.
+        let is_media = before.iter().any(|frame| frame.track.kind != Kind::Data);
+        assert!(!is_media || !matches!(glanced, flv::Glance::Script));
         before.iter().for_each(|frame| mux.frame(frame, &mut units));
         for Stamped { time, unit, .. } in units {
             let mut body = unit.header.as_slice().to_vec();
@@ -144,6 +148,14 @@ pub fn mp4(data: &[u8]) {
         boxes.push((at, header.kind, whole));
         at += size as u64;
         rest = behind;
+    }
+    if let Ok(Some(head)) = mp4::Head::read(data) {
+        assert!(head.tracks.iter().count() > 0 && head.end <= data.len() as u64 + 16);
+        for (at, _, whole) in boxes.iter().filter(|(_, kind, _)| kind == b"moof") {
+            for placed in head.fragment(*at, whole).unwrap_or_default() {
+                assert!(head.tracks.find(placed.track).is_some());
+            }
+        }
     }
     let Some(mut movie) = mp4::Movie::read(data).ok() else { return };
     for (at, kind, whole) in &boxes {

@@ -35,9 +35,14 @@ impl Call {
 
     /// The page of a list that `start` and `count` ask for. SRS takes no count below 10.
     pub(super) fn page<'a, T>(&self, all: &'a [T]) -> impl Iterator<Item = &'a T> {
+        let (start, count) = self.range();
+        all.iter().skip(start).take(count)
+    }
+
+    /// The same in numbers: how many are passed over, and how many are asked for at most.
+    pub(super) fn range(&self) -> (usize, usize) {
         let number = |name| self.query(name).parse::<i64>().unwrap_or(0);
-        let count = number("count").max(10) as usize;
-        all.iter().skip(number("start").max(0) as usize).take(count)
+        (number("start").max(0) as usize, number("count").max(10) as usize)
     }
 
     /// The answer.

@@ -5,6 +5,7 @@
 mod audit;
 mod call;
 mod clusters;
+mod dvrs;
 mod echo;
 mod events;
 mod forwards;
@@ -28,6 +29,7 @@ use axum::routing::any;
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::dvr::Catalogue;
 use crate::forward::Forwarders;
 use crate::gate::Gate;
 use crate::http::finish;
@@ -64,6 +66,8 @@ pub struct State {
     pub forwarders: Forwarders,
     /// Programs that the server starts.
     pub tasks: Tasks,
+    /// Which recordings there are.
+    pub recordings: Catalogue,
 }
 
 /// The API on a port of its own. Paths that it does not know are answered by the index above them, with code 0.
@@ -96,6 +100,7 @@ fn routes() -> Router<State> {
         .route("/api/v1/clusters", any(clusters::clusters))
         .route("/api/v1/events", any(events::events))
         .route("/api/v1/forwards", any(forwards::forwards))
+        .route("/api/v1/dvrs", any(dvrs::dvrs))
         .route("/api/v1/tasks", any(tasks::tasks))
         .route(openapi::PATH, any(openapi::openapi))
         .route("/api/v1/tests/requests", any(echo::requests))

@@ -69,7 +69,9 @@ impl Server {
         let samples = metrics.samples.clone();
         let tasks = metrics.tasks.clone();
         let forwarders = Forwarders::start(&config, Arc::default()).unwrap();
-        let state = State { config, roll, gate, identity, samples, reloads, metrics, tasks, forwarders };
+        let recordings = Catalogue::default();
+        let state =
+            State { config, roll, gate, identity, samples, reloads, metrics, tasks, forwarders, recordings };
         Self { router: router(state.clone()), state }
     }
 
@@ -684,6 +686,7 @@ async fn methods_that_make_no_sense() {
         ("DELETE", &*format!("{stream}/health"), "GET"),
         ("POST", "events", "GET"),
         ("DELETE", "tasks", "GET"),
+        ("POST", "dvrs", "GET"),
         ("DELETE", "streams/", "GET"),
         ("PUT", "streams/", "GET"),
         ("POST", "clients/", "GET, DELETE"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Jitter;
+use super::{Jitter, Vhost};
 
 /// How streams are recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Dvr {
     pub jitter: Jitter,
     /// Parts of the date in UTC.
     pub utc: bool,
+    /// Recordings can be played by time, and streams with a delay.
+    pub playback: bool,
 }
 
 /// When a file ends.
@@ -45,5 +47,12 @@ impl Dvr {
         let fixed = self.path.split('[').next().unwrap_or_default();
         let folder = fixed.rsplit_once('/').map_or(".", |(folder, _)| folder);
         std::path::Path::new(if folder.is_empty() { "/" } else { folder })
+    }
+}
+
+impl Vhost {
+    /// What was recorded of its streams can be played.
+    pub fn plays_recordings(&self) -> bool {
+        self.dvr.as_ref().is_some_and(|dvr| dvr.playback)
     }
 }

@@ -17,7 +17,7 @@ pub struct Hls {
     /// What to do when segments cannot be written.
     pub on_error: HlsOnError,
     /// Where segments are kept.
-    pub storage: HlsStorage,
+    pub storage: SegmentStorage,
     /// Base folder.
     pub path: PathBuf,
     /// Playlist below it, with `[vhost]`, `[app]`, `[stream]`.
@@ -67,6 +67,11 @@ impl Hls {
     pub fn part(&self) -> Option<Duration> {
         self.fmp4.as_ref()?.part
     }
+
+    /// The longest chunk that segments of fragmented MP4 are made of, if it is told.
+    pub fn chunk(&self) -> Option<Duration> {
+        self.fmp4.as_ref()?.chunk
+    }
 }
 
 /// HLS in fragmented MP4.
@@ -78,6 +83,8 @@ pub struct HlsFmp4 {
     pub init_file: String,
     /// For low latency, the longest part of a segment.
     pub part: Option<Duration>,
+    /// The longest chunk of the form that it shares with DASH, if one of the two has low latency.
+    pub chunk: Option<Duration>,
 }
 
 /// Streams that stand together in a master playlist.
@@ -134,7 +141,7 @@ pub enum HlsOnError {
 
 /// Where segments are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HlsStorage {
+pub enum SegmentStorage {
     /// In files.
     Disk,
     /// In memory.

@@ -3,6 +3,7 @@
 
 mod access;
 mod auth;
+mod dash;
 mod dvr;
 mod forward;
 mod hls;
@@ -417,7 +418,8 @@ impl<'a> Reader<'a> {
         }
         let enabled = self.switch(block, "enabled");
         let http_remux = self.http_remux(block.inner("http_remux"), enabled);
-        let hls = self.hls(block.inner("hls"), utc);
+        let (mut hls, mut dash) = (self.hls(block.inner("hls"), utc), self.dash(block.inner("dash")));
+        dash::share_chunks(&mut hls, &mut dash);
         if hls.is_some() && http_remux.as_ref().is_some_and(|remux| remux.format == HttpFormat::Ts) {
             let mount = self.value(block.inner("http_remux"), "mount");
             let message =
@@ -440,6 +442,7 @@ impl<'a> Reader<'a> {
             dvr: self.dvr(block.inner("dvr"), utc),
             hls,
             hls_sessions: self.hls_sessions(block.inner("hls")),
+            dash,
             hds: self.hds(block.inner("hds")),
             storage: self.storage(block.inner("storage"), name),
             rtc: self.rtc(block.inner("rtc")),

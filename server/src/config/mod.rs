@@ -7,6 +7,7 @@
 mod access;
 pub mod auth;
 mod check;
+mod dash;
 pub mod directives;
 mod dvr;
 mod environment;
@@ -32,10 +33,11 @@ use ipnet::IpNet;
 
 pub use access::{Hooks, Limits, Most, Refer, Rule, Secret, Security, SignedUrl, Token};
 pub use auth::{Area, Auth, Credentials};
+pub use dash::Dash;
 pub use dvr::{Dvr, DvrPlan};
 pub use environment::Environment;
 pub use forward::{Destination, Forward, endpoint};
-pub use hls::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, HlsStorage, HlsVariants};
+pub use hls::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, HlsVariants, SegmentStorage};
 pub use load::Source;
 pub use observe::{Exporter, Heartbeat, Traces};
 pub use report::{Error, Place, Problem};
@@ -366,6 +368,8 @@ pub struct Vhost {
     pub hls: Option<Hls>,
     /// How HLS players are counted and admitted, whoever made the playlist.
     pub hls_sessions: HlsSessions,
+    /// DASH, if it is made.
+    pub dash: Option<Dash>,
     /// HDS, if it is made.
     pub hds: Option<Hds>,
     /// Object storage, if it is used.

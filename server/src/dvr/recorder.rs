@@ -2,7 +2,7 @@
 //! may wait for files there.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use media::{Frame, Kind, Micros, Place, Stamped, TrackId, Tracks};
 use tracing::{debug, info, warn};
 
 use super::Figures;
+use super::catalogue::{Catalogue, Recording};
 use super::draft::Draft;
 use super::{flv, mp4};
 use crate::config::{Dvr, DvrPlan};
@@ -29,11 +30,14 @@ pub struct Recorder {
     dvr: Arc<Dvr>,
     figures: Arc<Figures>,
     store: Store,
+    catalogue: Catalogue,
     publisher: Option<Publisher>,
     tracks: Arc<Tracks>,
     open: Option<Open>,
     /// Pictures are passed over until one can be decoded.
     needs_key: bool,
+    /// What is to be added to the publisher's times to know when that was, in microseconds since 1970.
+    clock: Option<Micros>,
     /// Frames that wait until it is known what the stream consists of: an MP4 says it at its beginning.
     held: Vec<(Frame, bool)>,
     held_bytes: usize,
@@ -49,6 +53,7 @@ pub struct Recorder {
 struct Open {
     draft: Draft,
     writer: Writer,
+    recording: Arc<Recording>,
     last: Micros,
 }
 
@@ -70,6 +75,9 @@ const WELL: Micros = Micros::from_secs(3);
 /// A larger step of the publisher's clock is no time that has passed.
 const JUMP: Micros = Micros::from_secs(10);
 
+/// The publisher's clock is believed as long as it is no further from ours than this, so that one file follows the other without gap.
+const APART: Micros = Micros::from_secs(5);
+
 impl Recorder {
     /// A stream of which nothing is recorded yet.
     ///
@@ -80,6 +88,7 @@ impl Recorder {
         dvr: &Arc<Dvr>,
         figures: &Arc<Figures>,
         store: &Store,
+        catalogue: &Catalogue,
     ) -> Result<Self, String> {
         if !naming::is_safe(key) {
             return Err(format!("{key} cannot be the name of a file"));
@@ -89,10 +98,12 @@ impl Recorder {
             dvr: dvr.clone(),
             figures: figures.clone(),
             store: store.clone(),
+            catalogue: catalogue.clone(),
             publisher: None,
             tracks: Arc::default(),
             open: None,
             needs_key: dvr.wait_keyframe,
+            clock: None,
             held: Vec::new(),
             held_bytes: 0,
             fails: false,
@@ -111,6 +122,7 @@ impl Recorder {
         self.close();
         self.tracks = Arc::default();
         self.needs_key = self.dvr.wait_keyframe;
+        self.clock = None;
     }
 
     fn tracks(&mut self, tracks: Arc<Tracks>) {
@@ -168,7 +180,7 @@ impl Recorder {
     fn begin_file(&mut self) {
         let held = std::mem::take(&mut self.held);
         self.held_bytes = 0;
-        match self.create() {
+        match self.create(&held) {
             Ok(open) => {
                 self.again = None;
                 debug!("dvr: {} goes to {}", self.key, open.draft.path().display());
@@ -182,7 +194,19 @@ impl Recorder {
         }
     }
 
-    fn create(&self) -> io::Result<Open> {
+    /// When this frame was, which is the first of these; the last has only just come.
+    fn begins_at(&mut self, held: &[(Frame, bool)], now: Timestamp) -> Micros {
+        let now = Micros(now.as_microsecond());
+        let times = || held.iter().map(|(frame, _)| frame).filter(|frame| frame.track.kind != Kind::Data);
+        let Some((first, last)) = times().next().zip(times().last()) else { return now };
+        let newest = last.dts.max(first.dts);
+        let off = |clock: Micros| Micros((clock + newest - now).0.abs());
+        let clock = self.clock.filter(|clock| off(*clock) < APART).unwrap_or(now - newest);
+        self.clock = Some(clock);
+        clock + first.dts
+    }
+
+    fn create(&mut self, held: &[(Frame, bool)]) -> io::Result<Open> {
         let now = Timestamp::now();
         let time = naming::time_of_day(now, self.dvr.utc);
         let names =
@@ -199,7 +223,12 @@ impl Recorder {
             }
         };
         match writer {
-            Ok(Some(writer)) => Ok(Open { draft, writer, last: Micros::ZERO }),
+            Ok(Some(writer)) => {
+                let begin = self.begins_at(held, now);
+                let (folder, mp4) = (self.dvr.folder(), self.dvr.mp4);
+                let recording = self.catalogue.begin(&self.key, folder, draft.path(), mp4, begin);
+                Ok(Open { draft, writer, recording, last: Micros::ZERO })
+            }
             Ok(None) => {
                 draft.discard();
                 Err(io::Error::other("MP4 can carry none of its tracks"))
@@ -220,6 +249,7 @@ impl Recorder {
         if frame.track.kind != Kind::Data {
             open.last = frame.dts;
         }
+        open.recording.grow(open.length(), open.draft.position());
         let is_well = self.fails && open.length() >= WELL;
         match done {
             Ok(()) if is_well => self.tell_lost("is recorded again"),
@@ -267,13 +297,14 @@ impl Recorder {
     }
 
     fn finish(&mut self, open: Open) {
-        let Open { mut draft, writer, .. } = open;
+        let Open { mut draft, writer, recording, .. } = open;
         let path = draft.path().to_owned();
         let (length, done) = match writer {
             Writer::Flv(writer) => (writer.length(), writer.finish(&mut draft)),
             Writer::Mp4(writer) => (writer.length(), writer.finish(&mut draft)),
         };
         if let Ok(false) = done {
+            self.catalogue.discard(&recording);
             return draft.discard();
         }
         // A file without its end, or without its index, is a file all the same.
@@ -286,6 +317,7 @@ impl Recorder {
             Ok(file) => {
                 self.figures.files.fetch_add(1, Relaxed);
                 self.figures.bytes.fetch_add(size, Relaxed);
+                self.catalogue.complete(&recording, Path::new(&file), length, size);
                 info!("dvr: {} is in {file}, {:.3} s, {size} bytes", self.key, length.0 as f64 / 1e6);
                 let name = store::name_below(&self.dvr.path, &file);
                 let content = || Content::File(PathBuf::from(&file));
@@ -296,7 +328,8 @@ impl Recorder {
             }
             Err(e) => {
                 self.figures.failures.fetch_add(1, Relaxed);
-                warn!("dvr: {}: {e}; the recording stays in {}", self.key, PathBuf::from(&path).display());
+                self.catalogue.complete(&recording, &path, length, size);
+                warn!("dvr: {}: {e}; the recording stays in {}", self.key, path.display());
             }
         }
     }

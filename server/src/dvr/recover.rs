@@ -3,14 +3,16 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use formats::flv::Opening;
 use formats::mp4::{Header, Movie, header};
 use media::Micros;
 use tracing::{info, warn};
 
+use super::catalogue::Catalogue;
+use super::disk::{fragment, read, read_all};
 use super::draft::Draft;
 use super::mp4::seal_with;
 use crate::config::Config;
@@ -21,25 +23,34 @@ const MOST: usize = 1_000_000;
 /// The longest metadata that we write, and what else stands at the beginning of a file.
 const BEGINNING: usize = 512 << 10;
 
-/// The longest list of samples of one second or so.
-const MOST_MOOF: u64 = 4 << 20;
+/// Looks at those of another process so often, during an upgrade.
+const LOOK: Duration = Duration::from_secs(5);
 
-/// Looks through all folders that the configuration has recordings in.
-pub fn start(config: &Config) {
+/// Looks through all folders that the configuration has recordings in and that were not looked through before, and tells the catalogue what is
+/// there.
+pub fn start(config: &Config, catalogue: Catalogue) {
     let vhosts = config.vhosts.iter().filter_map(|vhost| vhost.dvr.as_ref());
     let mut folders: Vec<PathBuf> = vhosts.map(|dvr| dvr.folder().to_owned()).collect();
     folders.sort();
     folders.dedup();
+    folders.retain(|folder| catalogue.is_new(folder));
     if folders.is_empty() {
         return;
     }
-    let work = move || folders.into_iter().for_each(look_through);
+    let work = move || {
+        catalogue.load(&folders);
+        folders.iter().for_each(|folder| look_through(folder.clone(), &catalogue));
+        while catalogue.has_foreign() {
+            std::thread::sleep(LOOK);
+            catalogue.follow_foreign(&folders);
+        }
+    };
     if let Err(e) = std::thread::Builder::new().name("dvr-recover".into()).spawn(work) {
         warn!("dvr: nobody looks for what was left behind: {e}");
     }
 }
 
-fn look_through(folder: PathBuf) {
+fn look_through(folder: PathBuf, catalogue: &Catalogue) {
     let (mut folders, mut seen) = (vec![folder], 0);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
@@ -52,14 +63,14 @@ fn look_through(folder: PathBuf) {
             if kind.is_dir() {
                 folders.push(entry.path());
             } else if kind.is_file() {
-                recover(&entry.path());
+                recover(&entry.path(), catalogue);
             }
         }
     }
 }
 
 /// Completes the file, if it is one of ours and nobody writes it.
-pub(super) fn recover(path: &Path) {
+pub(super) fn recover(path: &Path, catalogue: &Catalogue) {
     let name = path.to_string_lossy();
     let complete = match () {
         () if name.ends_with(".flv.tmp") => complete_flv,
@@ -69,9 +80,13 @@ pub(super) fn recover(path: &Path) {
     let done = Draft::adopt(path).and_then(|draft| draft.map(complete).transpose());
     match done {
         Ok(Some(Found::Whole(file, length))) => {
+            catalogue.recovered(path, Some((Path::new(&file), length)));
             info!("dvr: {file} was left behind and is complete now, {:.3} s", length.0 as f64 / 1e6);
         }
-        Ok(Some(Found::Nothing)) => info!("dvr: {name} was left behind with nothing in it, and is deleted"),
+        Ok(Some(Found::Nothing)) => {
+            catalogue.recovered(path, None);
+            info!("dvr: {name} was left behind with nothing in it, and is deleted");
+        }
         Ok(None) => {}
         Err(e) => warn!("dvr: {name} was left behind and cannot be completed: {e}"),
     }
@@ -132,7 +147,8 @@ fn complete_mp4(mut draft: Draft) -> io::Result<Found> {
     }
     if kinds == [*b"ftyp", *b"free", *b"mdat"] {
         // All that was missing is its name.
-        return Ok(Found::Whole(draft.finish(0)?, Micros::ZERO));
+        let length = told_length(draft.file(), end as u64).unwrap_or_default();
+        return Ok(Found::Whole(draft.finish(length.millis())?, length));
     }
     let head = beginning.get(..end).filter(|_| kinds == [*b"ftyp", *b"moov", *b"free"]);
     let head = head.ok_or_else(|| damaged("it does not begin as ours do"))?;
@@ -154,36 +170,13 @@ fn complete_mp4(mut draft: Draft) -> io::Result<Found> {
     Ok(Found::Whole(draft.finish(length.millis())?, length))
 }
 
-/// The `moof` of the fragment that begins here, and the bytes of the fragment; if all of it is there.
-fn fragment(file: &File, at: u64, size: u64) -> io::Result<Option<(Vec<u8>, u64)>> {
-    let box_at = |at| header(&read_all::<16>(file, at).unwrap_or_default());
-    let Some(moof) = box_at(at).filter(|moof| moof.kind == *b"moof" && moof.size <= MOST_MOOF) else {
-        return Ok(None);
-    };
-    let Some(mdat) = box_at(at + moof.size).filter(|mdat| mdat.kind == *b"mdat") else { return Ok(None) };
-    let whole = moof.size.saturating_add(mdat.size);
-    if mdat.size == 0 || at.saturating_add(whole) > size {
-        return Ok(None);
-    }
-    Ok(Some((read(file, at, moof.size as usize)?, whole)))
-}
-
-/// So many bytes, or fewer at the end.
-fn read(file: &File, at: u64, most: usize) -> io::Result<Vec<u8>> {
-    let (mut bytes, mut filled) = (vec![0; most], 0);
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, at + filled as u64)? {
-            0 => break,
-            n => filled += n,
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
-}
-
-fn read_all<const N: usize>(file: &File, at: u64) -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    file.read_exact_at(&mut bytes, at).map(|()| bytes)
+/// The length that the index at this position tells, which is written by us: in milliseconds, in its first box.
+fn told_length(file: &File, at: u64) -> Option<Micros> {
+    let moov =
+        read_all::<36>(file, at).ok().filter(|moov| moov[4..8] == *b"moov" && moov[12..16] == *b"mvhd")?;
+    let version = moov[16];
+    let duration = u32::from_be_bytes([moov[32], moov[33], moov[34], moov[35]]);
+    (version == 0).then(|| Micros::from_millis(duration.into()))
 }
 
 fn damaged(what: &str) -> io::Error {

@@ -13,7 +13,7 @@ use media::codec::{Codec, aac, h264, h265};
 use media::{Dialect, Frame, Kind, Micros, Remux, Sound, Track, TrackId, Tracks};
 
 use super::recover::recover;
-use super::{Figures, Recorder};
+use super::{Catalogue, Figures, Recorder};
 use crate::config::{Config, Environment};
 use crate::follow::{Publisher, Stream};
 use crate::store::Store;
@@ -23,8 +23,9 @@ const HVCC: &[u8] =
     &[1, 0x01, 0x60, 0, 0, 0, 0xb0, 0, 0, 0, 0, 0, 93, 0xf0, 0, 0xfc, 0xfd, 0xf8, 0xf8, 0, 0, 0x0f, 0];
 
 /// A recorder with the form that feeds it.
-struct Scene {
-    folder: PathBuf,
+pub(super) struct Scene {
+    pub(super) folder: PathBuf,
+    pub(super) catalogue: Catalogue,
     recorder: Option<Recorder>,
     form: Frames,
     figures: Arc<Figures>,
@@ -32,7 +33,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(name: &str, options: &str) -> Self {
+    pub(super) fn new(name: &str, options: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("oxcast-dvr-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         let text = format!(
@@ -42,17 +43,17 @@ impl Scene {
         let config = Config::parse("test", text.as_bytes(), &Environment::default()).unwrap();
         let dvr = Arc::new(config.vhosts[0].dvr.clone().unwrap());
         let key = StreamKey { vhost: "v".into(), app: "live".into(), stream: "cam".into() };
-        let figures = Arc::<Figures>::default();
-        let mut recorder = Recorder::new(&key, &dvr, &figures, &Store::default()).unwrap();
+        let (figures, catalogue) = (Arc::<Figures>::default(), Catalogue::default());
+        let mut recorder = Recorder::new(&key, &dvr, &figures, &Store::default(), &catalogue).unwrap();
         recorder.begin((), Publisher::nobody());
-        Self { folder, recorder: Some(recorder), form: Frames::new(Sound::Any), figures, next: 0 }
+        Self { folder, catalogue, recorder: Some(recorder), form: Frames::new(Sound::Any), figures, next: 0 }
     }
 
     fn recorder(&mut self) -> &mut Recorder {
         self.recorder.as_mut().unwrap()
     }
 
-    fn tracks(&mut self, list: &[Track]) {
+    pub(super) fn tracks(&mut self, list: &[Track]) {
         let (mut tracks, mut out) = (Tracks::default(), Vec::new());
         list.iter().for_each(|track| assert!(tracks.set(track.clone())));
         self.form.tracks(&tracks, &mut out);
@@ -70,7 +71,7 @@ impl Scene {
     }
 
     /// Pictures at 25 a second with a keyframe every two, and sound, between these seconds.
-    fn run(&mut self, from: i64, to: i64) {
+    pub(super) fn run(&mut self, from: i64, to: i64) {
         let (mut picture, mut sound) = (from * 25, (from * 48_000 + 1023) / 1024);
         loop {
             let (p, s) = (picture * 40_000, sound * 1_024_000_000 / 48_000 / 1000 * 1000);
@@ -87,7 +88,7 @@ impl Scene {
         }
     }
 
-    fn end(&mut self) -> Vec<PathBuf> {
+    pub(super) fn end(&mut self) -> Vec<PathBuf> {
         self.recorder.take().unwrap().end(false);
         self.files()
     }
@@ -95,6 +96,8 @@ impl Scene {
     fn files(&self) -> Vec<PathBuf> {
         let mut files: Vec<_> =
             fs::read_dir(&self.folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
+        // The journal of the catalogue.
+        files.retain(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'));
         files.sort_by_key(|path| fs::metadata(path).unwrap().created().unwrap());
         files
     }
@@ -104,11 +107,11 @@ fn track(id: TrackId, codec: Codec, config: &'static [u8]) -> Track {
     Track { id, codec, config: Bytes::from_static(config), dialect: Dialect::Standard }
 }
 
-fn video() -> Track {
+pub(super) fn video() -> Track {
     track(TrackId::VIDEO, Codec::H264(h264::Config::parse(AVCC).unwrap()), AVCC)
 }
 
-fn audio() -> Track {
+pub(super) fn audio() -> Track {
     track(TrackId::AUDIO, Codec::Aac(aac::Config::parse(&[0x11, 0x90]).unwrap()), &[0x11, 0x90])
 }
 
@@ -293,14 +296,14 @@ fn what_was_left_behind_is_completed() {
         scene.run(0, 10);
         let tmp = scene.folder.join(format!("x.{ending}.tmp"));
         let whole = fs::read(&tmp).unwrap();
-        recover(&tmp);
+        recover(&tmp, &Catalogue::default());
         assert_eq!(scene.files(), [tmp], "somebody writes it");
         let lengths = [whole.len(), whole.len() - 1, whole.len() / 2, whole.len() / 4, 2000];
         for (turn, length) in lengths.into_iter().enumerate() {
             let name = scene.folder.join(format!("left-{turn}.{ending}"));
             let tmp = scene.folder.join(format!("left-{turn}.{ending}.tmp"));
             fs::write(&tmp, &whole[..length]).unwrap();
-            recover(&tmp);
+            recover(&tmp, &Catalogue::default());
             assert!(name.exists() && !tmp.exists(), "{name:?}");
             if ending == "flv" {
                 let frames = read_flv(&name);
@@ -314,7 +317,7 @@ fn what_was_left_behind_is_completed() {
         for (name, bytes) in [("empty", &whole[..0]), ("other", b"something else")] {
             let tmp = scene.folder.join(format!("{name}.{ending}.tmp"));
             fs::write(&tmp, bytes).unwrap();
-            recover(&tmp);
+            recover(&tmp, &Catalogue::default());
             assert_eq!(tmp.exists(), name == "other");
         }
     }

@@ -22,6 +22,7 @@
 //! Every method may wait for files; others of the same kind wait with it. When a disk is so slow that the hub's lane is full (units by number and
 //! by weight), units are lost here and nowhere else: publishers and players notice nothing.
 
+pub mod file;
 mod work;
 
 use std::collections::HashMap;

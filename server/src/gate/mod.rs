@@ -432,6 +432,17 @@ impl Gate {
         check(ask, &*self.vhost(&ask.request.vhost)?)
     }
 
+    /// Whether somebody may fetch a piece of a stream without being a player, by what it shows: [`check_fetch`](Self::check_fetch), and what
+    /// players need, a token or a signed address.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub async fn check_piece(&self, ask: &Ask<'_>) -> Result<(), Refused> {
+        let vhost = self.vhost(&ask.request.vhost)?;
+        check(ask, &vhost)?;
+        self.proofs.check(self.caller.as_ref(), ask, &vhost).await.map(drop)
+    }
+
     /// Delivers what services are still to be told, as far as that takes no longer than `limit`. To be called when all clients are gone.
     pub fn flush(&self, limit: Duration) {
         let Some(hooks) = &self.hooks else { return };

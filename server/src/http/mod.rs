@@ -1,6 +1,7 @@
 //! What all HTTP ports share: the front that reads requests, the guard of the API, the headers that every answer has, what a
-//! request says about vhosts, how a refusal is said, how a connection becomes a WebSocket, static files, and the pages inside the program. Live streams and the API are guests here and live elsewhere.
+//! request says about vhosts, how a refusal is said, how a connection becomes a WebSocket, bodies in pieces, static files, and the pages inside the program. Live streams and the API are guests here and live elsewhere.
 
+pub mod feed;
 pub mod files;
 pub mod front;
 pub mod guard;
@@ -10,6 +11,7 @@ pub mod http2;
 pub mod observed;
 pub mod pages;
 mod patience;
+pub mod pieces;
 pub mod refusal;
 pub mod request;
 pub mod upgrade;

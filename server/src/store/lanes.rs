@@ -67,7 +67,9 @@ impl Lanes {
             What::Remove => queue.cancel(&new, first),
             _ => Vec::new(),
         };
-        let is_cancelled = new.job.what == What::Remove && out.iter().any(|old| old.job.name == new.job.name);
+        // A playlist that waits has been uploaded before, maybe.
+        let is_its = |old: &Waiting| old.job.what != What::List && old.job.name == new.job.name;
+        let is_cancelled = new.job.what == What::Remove && out.iter().any(is_its);
         self.jobs -= out.len();
         self.bytes -= out.iter().map(|old| old.job.bytes).sum::<u64>();
         if is_cancelled {
@@ -291,6 +293,9 @@ mod tests {
         assert!(bench.push(What::Remove, "3").is_empty(), "it is on its way: it is deleted afterwards");
         bench.lanes.done(&under_way.job.lane, bench.now);
         assert_eq!(bench.drain(), ["Remove 3 #7"]);
+        bench.push(What::List, "m");
+        bench.push(What::Remove, "m");
+        assert_eq!(bench.drain(), ["Remove m #9"], "a playlist was there before");
     }
 
     #[test]

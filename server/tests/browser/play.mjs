@@ -2,9 +2,9 @@
 //
 //   node play.mjs <URL> [seconds to play] [screenshot.png]
 //
-// FLV and MPEG-TS, over HTTP or WebSocket, are played with mpegts.js, which opens the stream anew when it has ended; HLS with hls.js;
-// MP3 and AAC with an <audio> element. The path tells which. The page comes from a server of its own, so it has another origin than the stream,
-// and CORS counts.
+// FLV and MPEG-TS, over HTTP or WebSocket, are played with mpegts.js, which opens the stream anew when it has ended; HLS with hls.js, DASH with dash.js, or
+// both with Shaka if the address ends with #shaka; MP3 and AAC with an <audio> element. The path tells which. The page comes from a server of its own, so it
+// has another origin than the stream, and CORS counts.
 
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -17,9 +17,16 @@ const PAGE = `<!doctype html>
 <title>Live</title>
 <video id="video" width="640" muted></video>
 <script src="/mpegts.js"></script>
-<script src="/hls.js"></script>`;
+<script src="/hls.js"></script>
+<script src="/dash.js"></script>
+<script src="/shaka.js"></script>`;
 
-const SCRIPTS = { '/mpegts.js': 'mpegts.js/dist/mpegts.js', '/hls.js': 'hls.js/dist/hls.js' };
+const SCRIPTS = {
+  '/mpegts.js': 'mpegts.js/dist/mpegts.js',
+  '/hls.js': 'hls.js/dist/hls.js',
+  '/dash.js': './node_modules/dashjs/dist/modern/umd/dash.all.min.js',
+  '/shaka.js': './node_modules/shaka-player/dist/shaka-player.compiled.js',
+};
 
 // How long the first picture may take; machines that run tests are busy.
 const START = 20_000;
@@ -40,10 +47,30 @@ function start(url) {
     video.onended = () => (seen.ends += 1);
     video.src = url;
     video.play().catch((error) => seen.errors.push(`play: ${error.message}`));
+  } else if (new URL(url).hash === '#shaka') {
+    askShaka();
   } else if (extension === 'm3u8') {
     follow();
+  } else if (extension === 'mpd') {
+    askDash();
   } else {
     open();
+  }
+
+  function askDash() {
+    const player = dashjs.MediaPlayer().create();
+    player.on(dashjs.MediaPlayer.events.ERROR, ({ error }) => seen.errors.push(`dash.js: ${error?.message ?? error}`));
+    player.initialize(video, url, true);
+    window.player = player;
+  }
+
+  function askShaka() {
+    shaka.polyfill.installAll();
+    const player = new shaka.Player();
+    const complain = (error) => seen.errors.push(`shaka: ${error.code ?? error}: ${JSON.stringify(error.data ?? '')}`);
+    player.addEventListener('error', ({ detail }) => complain(detail));
+    player.attach(video).then(() => player.load(url)).then(() => video.play()).catch(complain);
+    window.player = player;
   }
 
   // What hls.js gets over by itself is no error.

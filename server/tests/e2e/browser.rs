@@ -70,7 +70,7 @@ pub fn has_pictures(seen: &Value) {
 }
 
 #[track_caller]
-fn is_well_heard(seen: &Value) {
+pub fn is_well_heard(seen: &Value) {
     assert_eq!(seen["errors"], Value::Array(Vec::new()), "{seen}");
     assert!(seen["progress"].as_f64() > Some(3.0), "{seen}");
     assert!(seen["audioBytes"].as_u64() > Some(10_000), "no sound is decoded: {seen}");

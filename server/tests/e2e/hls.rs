@@ -116,6 +116,8 @@ pub fn files(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)
         .map(|entries| entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect())
         .unwrap_or_default();
+    // The catalogue of recordings is none of theirs.
+    names.retain(|name| !name.starts_with('.'));
     names.sort();
     names
 }

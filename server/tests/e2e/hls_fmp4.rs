@@ -141,3 +141,13 @@ fn pictures_without_the_sound() {
     let publisher = publish_for_ever(&server, "page");
     has_pictures(&watch(&server, publisher, "browser-hls-pictures.png"));
 }
+
+/// Another player than hls.js.
+#[test]
+fn shaka_plays() {
+    let server = server("hls_use_fmp4 on; hls_window 10;");
+    let _publisher = publish_for_ever(&server, "page");
+    Viewer::open(&server, "page").follow_to(3);
+    let url = format!("http://{}/live/page.m3u8#shaka", server.http);
+    has_pictures(&Page::open(&url, 5, "browser-hls-shaka.png").seen());
+}

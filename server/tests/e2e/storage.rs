@@ -189,6 +189,25 @@ fn what_is_deleted_here_is_deleted_there() {
 }
 
 #[test]
+fn dash_is_stored_and_deleted_like_hls() {
+    let mut bucket = Bucket::new();
+    bucket.start();
+    let dash = "dash { enabled on; dash_fragment 1; dash_window_size 2; dash_dispose 60; dash_path ./html; }";
+    let mut server = Server::with_vhost(&format!("{dash} {}", bucket.settings("")));
+    publish(&server, "a");
+    publish(&server, "a");
+    // Two listed and two that were, of each track; two init segments and the manifest.
+    until("all is there", SOON, || {
+        let objects = bucket.objects();
+        (objects.len() == 8 + 3 && objects == below(&server.dir.join("html"))).then_some(())
+    });
+    let names = bucket.names();
+    assert!(names.contains(&"live/a.mpd".to_owned()) && names.contains(&"live/a/video-init.mp4".to_owned()));
+    server.stop();
+    until("all is gone", SOON, || bucket.names().is_empty().then_some(()));
+}
+
+#[test]
 fn a_storage_that_was_never_there_costs_nothing_but_its_spool() {
     let bucket = Bucket::new();
     let exporter = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));

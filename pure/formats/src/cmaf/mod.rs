@@ -118,6 +118,8 @@ pub struct Part {
     pub start: u64,
     /// To the first frame of the next part, in ticks of the track.
     pub duration: u64,
+    /// How much later the first frame is shown than decoded, in ticks.
+    pub lag: i64,
     /// How many frames it has.
     pub frames: usize,
     /// The boxes.

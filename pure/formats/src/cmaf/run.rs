@@ -271,7 +271,8 @@ fn part<'a>(
     *sequence = sequence.wrapping_add(1);
     let data = frames.map(|frame| &frame.data[..]);
     let bytes: Bytes = mp4::fragment(*sequence, mp4::track_id(kind), start, samples, data);
-    Part { start, duration: end.saturating_sub(start), frames: samples.len(), bytes }
+    let lag = samples.first().map_or(0, |first| first.offset.into());
+    Part { start, duration: end.saturating_sub(start), lag, frames: samples.len(), bytes }
 }
 
 fn size(frame: &Frame) -> u32 {

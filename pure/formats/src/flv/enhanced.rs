@@ -13,13 +13,13 @@ use super::{Error, Header, frame_type};
 pub(super) const SEQUENCE_START: u8 = 0;
 pub(super) const CODED_FRAMES: u8 = 1;
 pub(super) const SEQUENCE_END: u8 = 2;
-const MOD_EX: u8 = 7;
+pub(super) const MOD_EX: u8 = 7;
 /// Coded frames with a composition time of zero, left out.
 pub(super) const VIDEO_CODED_FRAMES_X: u8 = 3;
 pub(super) const VIDEO_METADATA: u8 = 4;
-const VIDEO_MULTITRACK: u8 = 6;
+pub(super) const VIDEO_MULTITRACK: u8 = 6;
 pub(super) const AUDIO_CHANNELS: u8 = 4;
-const AUDIO_MULTITRACK: u8 = 5;
+pub(super) const AUDIO_MULTITRACK: u8 = 5;
 
 /// The first byte of an enhanced audio tag, less the packet type: sound format 9.
 const AUDIO_EX: u8 = 9 << 4;

@@ -7,6 +7,7 @@ mod coding;
 mod demux;
 mod enhanced;
 mod frame_type;
+mod glance;
 mod metadata;
 mod mux;
 mod reader;
@@ -17,6 +18,7 @@ use media::{Kind, TrackId, Truncated, codec};
 
 pub use crate::Jitter;
 pub use demux::{Demux, DemuxOptions, Demuxed};
+pub use glance::{GLANCE, Glance, glance};
 pub use metadata::is_announced;
 pub use mux::{Mux, MuxOptions};
 pub use reader::{Item, Reader};

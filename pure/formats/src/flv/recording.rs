@@ -43,7 +43,7 @@ impl Opening {
         Self { filesize: at(FROM_FILESIZE), duration: at(FROM_DURATION), bytes }
     }
 
-    /// The one that a file of ours begins with; `None` if it is none.
+    /// The one that a file of ours begins with, whether it has been patched or not; `None` if it is none.
     pub fn find(bytes: &[u8]) -> Option<Self> {
         let mut reader = super::Reader::new();
         reader.receive(bytes);
@@ -56,7 +56,11 @@ impl Opening {
         let values = amf0::decode(&body).ok()?;
         let service = values.iter().find_map(|value| value.property("service"))?.as_str()?;
         let opening = Self::new(Some(&body), service);
-        (bytes.get(..size)? == opening.bytes).then_some(opening)
+        let mut plain = bytes.get(..size)?.to_vec();
+        for at in [opening.filesize, opening.duration] {
+            plain.get_mut(at as usize..at as usize + 8)?.fill(0);
+        }
+        (plain == opening.bytes).then_some(opening)
     }
 
     /// What is to be written where when the file is complete.
@@ -94,6 +98,7 @@ mod tests {
             for (at, bytes) in opening.patches(123_456, Micros::from_millis(2500)) {
                 file[at as usize..at as usize + 8].copy_from_slice(&bytes);
             }
+            assert_eq!(Opening::find(&file).as_ref(), Some(&opening));
             let values = metadata(&file);
             let number = |name| values[1].property(name).and_then(Value::as_f64);
             assert_eq!((number("filesize"), number("duration")), (Some(123_456.0), Some(2.5)));

@@ -141,6 +141,16 @@ pub(super) fn read(moof: &[u8]) -> Result<Listed, Error> {
     Ok(listed)
 }
 
+/// The track of a fragment, when its first sample begins, and how long each lasts, in ticks. Of its bytes the `moof` is enough.
+///
+/// # Errors
+/// When it is no fragment of ours.
+pub fn fragment_times(bytes: &[u8]) -> Result<(u32, u64, Vec<u64>), Error> {
+    let listed = read(find(bytes, b"moof").ok_or(Error::Damaged("moof"))?)?;
+    let durations = listed.samples.iter().map(|sample| sample.duration.into()).collect();
+    Ok((listed.track, listed.start, durations))
+}
+
 type Read<T> = Result<T, media::Truncated>;
 
 fn read_tfhd(body: &[u8], listed: &mut Listed, common: &mut Sample) -> Read<()> {

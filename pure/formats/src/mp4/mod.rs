@@ -12,6 +12,7 @@ mod describe;
 mod fragment;
 mod init;
 mod movie;
+mod reading;
 mod recorder;
 #[cfg(test)]
 mod tests;
@@ -19,9 +20,10 @@ mod tests;
 pub use boxes::{Header, header};
 pub use clock::AudioClock;
 pub use describe::Description;
-pub use fragment::{SEGMENT_TYPE, Sample, fragment};
+pub use fragment::{SEGMENT_TYPE, Sample, fragment, fragment_times};
 pub use init::init;
 pub use movie::{Movie, recording, seal};
+pub use reading::{Head, Placed};
 pub use recorder::Recorder;
 
 /// The track id of a kind of medium.

@@ -327,7 +327,7 @@ fn put_count(count: usize, out: &mut Vec<u8>) {
     out.put_u32(u32::try_from(count).unwrap_or(u32::MAX));
 }
 
-fn timescale(mdhd: &[u8]) -> Option<u32> {
+pub(super) fn timescale(mdhd: &[u8]) -> Option<u32> {
     let at = if *mdhd.first()? == 0 { 12 } else { 20 };
     let bytes = mdhd.get(at..)?.first_chunk()?;
     Some(u32::from_be_bytes(*bytes)).filter(|timescale| *timescale > 0)

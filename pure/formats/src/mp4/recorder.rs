@@ -55,7 +55,7 @@ const LENGTH: Micros = Micros::from_secs(1);
 /// Bytes beyond which nobody waits for it.
 const MOST: usize = 4 << 20;
 /// The line begins here: sound may begin before the picture that a file begins with.
-const LEAD: Micros = Micros::from_secs(2);
+pub(super) const LEAD: Micros = Micros::from_secs(2);
 
 impl Recorder {
     /// A recording of the main tracks, as far as MP4 can carry them; `None` if it can carry none.

@@ -63,6 +63,7 @@ fn description() -> Value {
     let tasks =
         operation("Programs that the server keeps running", &[count("start", 0), count("count", 10)], tasks);
     paths.insert("/api/v1/tasks".into(), json!({ "get": strict(tasks) }));
+    paths.insert("/api/v1/dvrs".into(), json!({ "get": recordings() }));
     let own = json!({ "type": "object" });
     paths.insert(PATH.into(), json!({ "get": strict(operation("This description", &[], own)) }));
     paths.insert("/metrics".into(), json!({ "get": metrics() }));
@@ -166,6 +167,21 @@ fn redirect() -> Value {
         "401": text("Who asks has to prove who he is"),
         "503": text("More connections than `max_connections`"),
     } })
+}
+
+fn recordings() -> Value {
+    let named = ["vhost", "app", "stream"];
+    let named = named.map(|name| parameter(name, "query", json!({ "type": "string" }), false));
+    let about = "RFC 3339, or seconds since 1970";
+    let times = ["from", "to"].map(|name| {
+        parameter(name, "query", json!({ "type": ["string", "number"], "description": about }), false)
+    });
+    let asked = [&named[..], &times, &[count("start", 0), count("count", 10)]].concat();
+    let list = shapes::success("dvrs", json!({ "type": "array", "items": shapes::recording() }));
+    let mut recordings = strict(operation("Recordings by time", &asked, list));
+    recordings["responses"]["400"] =
+        text("A time that is none, a range that ends before it begins, or a URL with `..`");
+    recordings
 }
 
 fn metrics() -> Value {

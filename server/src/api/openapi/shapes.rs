@@ -266,6 +266,17 @@ pub(super) fn forward() -> Value {
     joined(joined(names, figures), object([("state", states), ("error", or_null(text()))]))
 }
 
+/// A recording.
+pub(super) fn recording() -> Value {
+    let names = all("id vhost app stream file", text);
+    let figures = all("begin_ms duration_ms bytes", int);
+    let formats = json!({ "enum": ["flv", "mp4"] });
+    let play = object([("flv", text()), ("hls", text())]);
+    let rest =
+        object([("format", formats), ("begin", text()), ("recording", switch()), ("play", or_null(play))]);
+    joined(joined(names, figures), rest)
+}
+
 /// What the raw API answers, by `rpc`.
 pub(super) fn raw() -> Value {
     let rules = all("enabled allow_reload allow_query allow_update", switch);

@@ -6,7 +6,6 @@ use super::{Directive, Env, Kind, Reload, Status, Status::Built, Status::NoEffec
 const CASTER: Status = NotBuilt("stream casters");
 const CLOUD: Status = NotBuilt("cloud logging and tracing");
 const CLUSTER: Status = NotBuilt("edge and origin clusters");
-const DASH: Status = NotBuilt("DASH output");
 const MERGED: Status = NotBuilt(
     "start codes in RTP packets, which no standard knows: NAL units are aggregated as RFC 6184 says",
 );
@@ -378,16 +377,19 @@ pub static TABLE: &[Directive] = table! {
     "vhost.exec.play", Lines, "", None, Live, Built, "command and arguments, run once when a player has come; repeatable", since "ours", like "./objs/count.sh [stream] come";
     "vhost.exec.stop", Lines, "", None, Live, Built, "command and arguments, run once when a player has left; repeatable", since "ours", like "./objs/count.sh [stream] left";
 
-    "vhost.dash", Block, "", None, Push, DASH, "MPEG-DASH";
-    "vhost.dash.enabled", On, "off", Variable, Push, DASH, "write it";
-    "vhost.dash.dash_fragment", FloatS, "10", Variable, Push, DASH, "length of a segment";
-    "vhost.dash.dash_update_period", FloatS, "5", Variable, Push, DASH, "how often players fetch the manifest";
-    "vhost.dash.dash_timeshift", FloatS, "300", Variable, Push, DASH, "logged by SRS, not used";
-    "vhost.dash.dash_path", Path, "./objs/nginx/html", Variable, Push, DASH, "base folder";
-    "vhost.dash.dash_mpd_file", Path, "[app]/[stream].mpd", Variable, Push, DASH, "manifest below it";
-    "vhost.dash.dash_window_size", Int, "5", Variable, Push, DASH, "segments listed";
-    "vhost.dash.dash_cleanup", NotOff, "on", Variable, Push, DASH, "delete old segments";
-    "vhost.dash.dash_dispose", IntS, "0", Variable, Live, DASH, "delete everything when no data comes for this long; 0 never does (SRS 6: 120)";
+    "vhost.dash", Block, "", None, Push, Built, "MPEG-DASH";
+    "vhost.dash.enabled", On, "off", Variable, Push, Built, "write it";
+    "vhost.dash.dash_fragment", FloatS, "10", Variable, Push, Built, "length of a segment";
+    "vhost.dash.dash_update_period", FloatS, "5", Variable, Push, Built, "how often players fetch the manifest";
+    "vhost.dash.dash_timeshift", FloatS, "300", Variable, Push, NoEffect, "logged by SRS; the list is as long as `dash_window_size` says";
+    "vhost.dash.dash_path", Path, "./objs/nginx/html", Variable, Push, Built, "base folder";
+    "vhost.dash.dash_mpd_file", Path, "[app]/[stream].mpd", Variable, Push, Built, "manifest below it";
+    "vhost.dash.dash_window_size", Int, "5", Variable, Push, Built, "segments listed";
+    "vhost.dash.dash_cleanup", NotOff, "on", Variable, Push, Built, "delete old segments";
+    "vhost.dash.dash_dispose", IntS, "0", Variable, Push, Built, "delete everything when no data comes for this long; 0 never does (SRS 6: 120)";
+    "vhost.dash.dash_low_latency", On, "off", Variable, Push, Built, "low latency: segments can be fetched while they grow", since "ours";
+    "vhost.dash.dash_chunk", FloatS, "0.3", Variable, Push, Built, "the longest chunk in that case; with `hls_low_latency`, `hls_part` counts", since "ours";
+    "vhost.dash.dash_storage", Text, "disk", None, Push, Built, "where files are kept: `disk`, or `ram`, which writes none", since "ours";
 
     "vhost.hls", Block, "", None, Push, Built, "HLS";
     "vhost.hls.enabled", On, "off", Variable, Push, Built, "write it";
@@ -441,6 +443,7 @@ pub static TABLE: &[Directive] = table! {
     "vhost.dvr.dvr_duration", IntS, "30", Variable, Push, Built, "segment plan: length of a file";
     "vhost.dvr.dvr_wait_keyframe", NotOff, "on", Variable, Push, Built, "begin and cut at keyframes only";
     "vhost.dvr.time_jitter", Text, "full", Variable, Push, Built, "correction of timestamps: full, zero or off";
+    "vhost.dvr.playback", On, "off", None, Live, Built, "recordings can be played by time, and streams with a delay", since "ours";
 
     "vhost.ingest", Blocks, "", None, Push, Built, "an input pulled with ffmpeg and published here; repeatable with different ids";
     "vhost.ingest.enabled", On, "off", None, Push, Built, "pull it";

@@ -28,6 +28,7 @@ impl<'a> Reader<'a> {
             wait_keyframe: self.switch(block, "dvr_wait_keyframe"),
             jitter: self.jitter(block),
             utc,
+            playback: self.switch(block, "playback"),
         })
     }
 
@@ -75,6 +76,7 @@ mod tests {
             wait_keyframe: true,
             jitter: Jitter::Full,
             utc: false,
+            playback: false,
         };
         assert_eq!(dvr, want);
         assert_eq!(dvr.folder(), std::path::Path::new("./objs/nginx/html"));

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::{Block, Reader};
-use crate::config::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, HlsStorage, HlsVariants};
+use crate::config::{Hls, HlsFmp4, HlsKeys, HlsOnError, HlsSessions, HlsVariants, SegmentStorage};
 
 /// Below this, playlists would change faster than players ask for them.
 pub(super) const LEAST_FRAGMENT: Duration = Duration::from_millis(100);
 /// Shorter parts would be requests without end, longer ones no low latency.
-const PARTS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(2);
+pub(super) const PARTS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(2);
 /// Playlists shorter than this would end the sessions of players that only pause for breath.
 const LEAST_HLS_SESSION: Duration = Duration::from_secs(10);
 
@@ -60,8 +61,8 @@ impl<'a> Reader<'a> {
                 _ => HlsOnError::Disconnect,
             },
             storage: match self.one_of(block, "hls_storage", &["disk", "ram"], 0) {
-                1 => HlsStorage::Ram,
-                _ => HlsStorage::Disk,
+                1 => SegmentStorage::Ram,
+                _ => SegmentStorage::Disk,
             },
             path: self.path(block, "hls_path"),
             m3u8_file: self.text(block, "hls_m3u8_file"),
@@ -131,6 +132,7 @@ impl<'a> Reader<'a> {
             file: self.text(block, "hls_fmp4_file"),
             init_file: self.text(block, "hls_init_file"),
             part: is_low.then_some(part),
+            chunk: None,
         })
     }
 

@@ -5,14 +5,34 @@ use std::ffi::OsStr;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-/// The extension of a name in small letters; empty if there is none of plain letters and digits. Fragments of HDS have none, and count as `f4f`.
+/// The extension of a name in small letters; empty if there is none of plain letters and digits. Fragments of HDS have none, and count as `f4f`;
+/// files of DASH have the same for video and audio, and count as `cmfv` and `cmfa`.
 pub(super) fn extension(name: &OsStr) -> String {
     if is_fragment(name.to_str().unwrap_or_default()) {
         return "f4f".to_owned();
     }
+    if let Some(track) = name.to_str().and_then(track) {
+        return track.to_owned();
+    }
     let extension = std::path::Path::new(name).extension().and_then(OsStr::to_str).unwrap_or_default();
     let is_plain = extension.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if is_plain { extension.to_ascii_lowercase() } else { String::new() }
+}
+
+/// `audio-12-7200.m4s`, `video-init.mp4`
+fn track(name: &str) -> Option<&'static str> {
+    let (track, rest) = name.split_once('-')?;
+    let is_digit = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+    let is_segment = |numbers: &str| !numbers.is_empty() && numbers.bytes().all(is_digit);
+    let is_ours = match rest.strip_suffix(".m4s") {
+        Some(number) => is_segment(number),
+        None => rest.starts_with("init") && rest.ends_with(".mp4"),
+    };
+    match track {
+        "audio" if is_ours => Some("cmfa"),
+        "video" if is_ours => Some("cmfv"),
+        _ => None,
+    }
 }
 
 /// `camSeg1-Frag12`
@@ -43,7 +63,8 @@ fn of(extension: &str) -> Option<HeaderValue> {
         "ts" => "video/MP2T",
         "flv" | "fhv" => "video/x-flv",
         "m4s" => "video/iso.segment",
-        "mp4v" => "video/mp4",
+        "mp4v" | "cmfv" => "video/mp4",
+        "cmfa" => "audio/mp4",
         "3gpp" => "video/3gpp",
         "aac" => "audio/x-aac",
         "m4a" => "audio/x-m4a",
@@ -85,5 +106,9 @@ mod tests {
         assert_eq!(of("a.b c"), "");
         assert_eq!(of("a.bSeg1-Frag12"), "f4f");
         assert_eq!(of("a.bSeg1-Frag"), "");
+        assert_eq!(of("audio-12-34.m4s"), "cmfa");
+        assert_eq!(of("video-init-2.mp4"), "cmfv");
+        assert_eq!(of("audio-.m4s"), "m4s");
+        assert_eq!(of("my-video-1.m4s"), "m4s");
     }
 }

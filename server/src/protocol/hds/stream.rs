@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tracing::{debug, info, warn};
 
 use crate::config::Hds;
+use crate::follow::file::{remove, replace};
 use crate::follow::{self, Publisher};
 use crate::form;
 use crate::naming;
@@ -82,7 +82,7 @@ impl Stream {
         let number = self.window.next();
         let name = self.fragment(number);
         let path = self.hds.path.join(&name);
-        replace(&path, &fragment.bytes)?;
+        replace(&path, [&fragment.bytes[..]])?;
         self.store.finished(&self.key, Output::Hds, &name, || Content::File(path.clone()));
         self.expired.extend(self.window.push(fragment.start, fragment.duration));
         debug!("hds: {} fragment {number} of {} ms", self.key, fragment.duration.millis());
@@ -101,7 +101,7 @@ impl Stream {
     fn list(&mut self) -> io::Result<()> {
         let Some(bootstrap) = self.window.bootstrap() else { return Ok(()) };
         let name = self.name(".abst");
-        replace(&self.hds.path.join(&name), &bootstrap)?;
+        replace(&self.hds.path.join(&name), [&bootstrap[..]])?;
         self.store.listed(&self.key, Output::Hds, &name, || Bytes::from(bootstrap));
         if self.is_manifest {
             return Ok(());
@@ -110,7 +110,7 @@ impl Stream {
         // Two dots within a name are no step upwards, but some servers take them for one.
         let file = utf8_percent_encode(last, NON_ALPHANUMERIC).to_string();
         let (name, text) = (self.name(".f4m"), manifest(&self.key.stream, &file));
-        replace(&self.hds.path.join(&name), text.as_bytes())?;
+        replace(&self.hds.path.join(&name), [text.as_bytes()])?;
         self.store.listed(&self.key, Output::Hds, &name, || Bytes::from(text));
         self.is_manifest = true;
         Ok(())
@@ -202,36 +202,5 @@ impl follow::Stream for Stream {
         if !files_stay {
             self.leave();
         }
-    }
-}
-
-/// Writes a whole file so that readers find the old or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-    let mut other = path.as_os_str().to_owned();
-    other.push(".tmp");
-    let other = PathBuf::from(other);
-    let mut written = fs::write(&other, bytes);
-    if written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
-        && let Some(folder) = path.parent()
-    {
-        fs::create_dir_all(folder).map_err(named)?;
-        written = fs::write(&other, bytes);
-    }
-    let done = written.and_then(|()| fs::rename(&other, path));
-    if done.is_err() {
-        // What is half written takes room that is perhaps what is missing.
-        let _ = fs::remove_file(&other);
-    }
-    done.map_err(named)
-}
-
-/// Deletes a file; that it is gone already is fine.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(io::Error::new(e.kind(), format!("cannot delete {}: {e}", path.display())))
-        }
-        _ => Ok(()),
     }
 }

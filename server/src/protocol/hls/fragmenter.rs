@@ -37,7 +37,7 @@ impl Output for Fragmenting {
     }
 
     fn subscribe(&self, broadcast: &Arc<Broadcast>, hls: &Hls) -> (Subscription<Piece>, ()) {
-        (broadcast.subscribe(|| form::cmaf(hls.part())), ())
+        (broadcast.subscribe(|| form::cmaf(hls.chunk())), ())
     }
 
     /// Others may read the chunks, whose length is that of the first who asked.

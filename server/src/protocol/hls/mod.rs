@@ -1,13 +1,14 @@
 //! HLS: live streams in segments that any web server could serve, and served by this one with a session for each player.
 //!
-//! The packager follows streams and fills the shelf; `serve` answers requests from it; `sessions` knows the players. How segments are
-//! cut and packed is told by `formats::hls`.
+//! The packager follows streams and fills the shelf; `serve` answers requests from it; `sessions` knows the players; `recorded` is what
+//! has been recorded. How segments are cut and packed is told by `formats::hls`.
 
 mod figures;
 mod fragmenter;
 mod keys;
 mod masters;
 mod packager;
+mod recorded;
 mod reload;
 mod serve;
 mod sessions;
@@ -18,6 +19,7 @@ mod stream;
 use std::io;
 use std::sync::Arc;
 
+use crate::dvr::Theatre;
 use crate::gate::Gate;
 use crate::store::Store;
 
@@ -28,6 +30,7 @@ pub use serve::before_files;
 
 use fragmenter::Fragmenting;
 use packager::Packaging;
+use recorded::Archive;
 use sessions::Sessions;
 use shelf::Shelf;
 
@@ -46,6 +49,7 @@ pub struct Service {
     gate: Arc<Gate>,
     shelf: Arc<Shelf>,
     sessions: Arc<Sessions>,
+    archive: Archive,
 }
 
 impl Service {
@@ -71,8 +75,9 @@ impl Workshop {
         self.shelf.figures.clone()
     }
 
-    /// Serves what is made here to those whom the gate admits.
-    pub fn service(&self, gate: Arc<Gate>) -> Service {
-        Service { gate, shelf: self.shelf.clone(), sessions: Arc::default() }
+    /// Serves what is made here, and what was recorded, to those whom the gate admits.
+    pub fn service(&self, gate: Arc<Gate>, theatre: Theatre) -> Service {
+        let archive = Archive::new(theatre);
+        Service { gate, shelf: self.shelf.clone(), sessions: Arc::default(), archive }
     }
 }

@@ -1,22 +1,17 @@
 //! Requests for playlists and segments. They are looked for on the shelf first; playlists from files, whoever wrote them,
 //! get sessions, too.
 
-use std::convert::Infallible;
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes, HttpBody, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use formats::hls::{self, Queries};
-use http_range_header::{ParsedRanges, parse_range_header};
 use hub::StreamKey;
-use hyper::body::{Frame, SizeHint};
 use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -25,13 +20,15 @@ use tower_http::services::ServeFile;
 use tracing::{Instrument, info, warn};
 
 use super::Service;
+use super::recorded::{Part, Tape};
 use super::reload::{Refusal, Reload, patience};
 use super::sessions::Player;
 use super::shelf::{self, Listed, Segment, Shelved, Type};
 use crate::config::Vhost;
+use crate::dvr::Asked;
 use crate::gate::{Ask, Refused};
 use crate::http::observed::Observed;
-use crate::http::{refusal, request};
+use crate::http::{pieces, refusal, request};
 use crate::log;
 use crate::session::{self, Cid, Kind, Session};
 
@@ -42,26 +39,30 @@ const LIVE: HeaderValue = HeaderValue::from_static("no-cache");
 const MAX_PLAYLIST: usize = 8 << 20;
 
 /// Something that was asked for, and by whom.
-struct Wanted {
-    uri: Uri,
-    vhost: Arc<Vhost>,
+pub(super) struct Wanted {
+    pub(super) uri: Uri,
+    pub(super) vhost: Arc<Vhost>,
     /// What the request calls the vhost.
-    asked: String,
+    pub(super) asked: String,
     /// Where it is on the shelf.
-    place: String,
-    app: String,
-    stream: String,
-    file: String,
-    host: String,
+    pub(super) place: String,
+    pub(super) app: String,
+    pub(super) stream: String,
+    pub(super) file: String,
+    pub(super) host: String,
     /// What its request says of itself.
-    told: session::Request,
-    peer: SocketAddr,
+    pub(super) told: session::Request,
+    pub(super) peer: SocketAddr,
 }
 
 /// A layer around the static files: answers what HLS has to answer, and passes on the rest.
 pub async fn before_files(State(service): State<Service>, request: Request, next: Next) -> Response {
     let Some((wanted, player)) = service.read(&request) else { return next.run(request).await };
     match wanted.file.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("m3u8") if wanted.is_recorded() => service.recorded_playlist(&wanted, player).await,
+        Some("m4s") if wanted.part().is_some() => {
+            service.recorded_segment(wanted, player, request.map(drop)).await
+        }
         Some("m3u8") => service.playlist(wanted, player, request, next).await,
         Some("ts") => service.segment(wanted, player, request, next).await,
         _ if service.shelf.knows(&wanted.place) || wanted.is_key() => {
@@ -72,9 +73,10 @@ pub async fn before_files(State(service): State<Service>, request: Request, next
 }
 
 /// Where a playlist comes from.
-enum Source {
+pub(super) enum Source {
     Live(watch::Receiver<Arc<Listed>>),
     File(hls::Playlist),
+    Recorded(Tape),
 }
 
 impl Source {
@@ -82,7 +84,7 @@ impl Source {
     fn way_back(&self, uri: &str) -> String {
         let listed = match self {
             Self::Live(live) => Some(live.borrow().clone()),
-            Self::File(_) => None,
+            Self::File(_) | Self::Recorded(_) => None,
         };
         let (about, rate) = listed.map(|listed| (listed.about.clone(), listed.rate)).unwrap_or_default();
         hls::master([hls::Variant { uri, about: &about, rate }])
@@ -93,6 +95,10 @@ impl Source {
         let mut live = match self {
             Self::Live(live) => live,
             Self::File(playlist) => return Ok(render(&playlist, queries)),
+            Self::Recorded(tape) => {
+                let made = tape.playlist().await;
+                return made.map(|made| render(&made, queries)).map_err(|missing| missing.respond());
+            }
         };
         let listed = match Reload::of(uri) {
             Ok(reload) => reload.wait(&mut live).await.map(|listed| (listed, reload.skip)),
@@ -114,6 +120,21 @@ impl Wanted {
         let keys = self.vhost.hls.as_ref().and_then(|hls| hls.keys.as_ref());
         let ending = keys.and_then(|keys| keys.file.rsplit_once('.')).map(|(_, ending)| ending);
         ending.is_some() && ending == self.file.rsplit_once('.').map(|(_, ending)| ending)
+    }
+
+    /// What was recorded is asked for, and may be.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.vhost.plays_recordings() && Asked::is_in(&self.uri)
+    }
+
+    /// The part of a recording that is asked for, if one is and may be.
+    pub(super) fn part(&self) -> Option<Part> {
+        self.vhost.plays_recordings().then(|| Part::of(&self.uri)).flatten()
+    }
+
+    pub(super) fn key(&self) -> StreamKey {
+        let (app, stream) = (self.app.clone(), self.stream.clone());
+        StreamKey { vhost: self.vhost.name.clone(), app, stream }
     }
 
     /// It is of this stream, whatever its address looks like.
@@ -213,7 +234,12 @@ impl Service {
     }
 
     /// The playlist for a player that is known, or the way to become known.
-    async fn session(&self, wanted: &Wanted, known: Option<Arc<Player>>, source: Source) -> Response {
+    pub(super) async fn session(
+        &self,
+        wanted: &Wanted,
+        known: Option<Arc<Player>>,
+        source: Source,
+    ) -> Response {
         if !wanted.vhost.hls_sessions.ctx {
             let queries = Queries::all(told_vhost(&wanted.uri).unwrap_or_default());
             return source.render(&wanted.uri, queries).await.map_or_else(|refusal| refusal, answer);
@@ -238,7 +264,9 @@ impl Service {
             },
         };
         let name = format!("hls_ctx={}", player.session.cid);
-        let media = match wanted.vhost.hls_sessions.ts_ctx {
+        // What was recorded is for those who were admitted alone.
+        let is_guarded = wanted.vhost.hls_sessions.ts_ctx || matches!(source, Source::Recorded(_));
+        let media = match is_guarded {
             true => &name,
             false => told_vhost(&wanted.uri).unwrap_or_default(),
         };
@@ -254,7 +282,7 @@ impl Service {
     }
 
     /// Asks the gate for a new player, whose name is `cid` if it has one.
-    async fn admit(&self, wanted: &Wanted, cid: Option<Cid>) -> Result<Arc<Player>, Response> {
+    pub(super) async fn admit(&self, wanted: &Wanted, cid: Option<Cid>) -> Result<Arc<Player>, Response> {
         if self.sessions.is_full() {
             return Err(refusal::respond(&Refused::Unable("too many HLS players".into())));
         }
@@ -270,7 +298,7 @@ impl Service {
     }
 
     /// What the gate is asked for a player.
-    fn ask<'a>(&self, session: &'a Arc<Session>, wanted: &Wanted) -> Ask<'a> {
+    pub(super) fn ask<'a>(&self, session: &'a Arc<Session>, wanted: &Wanted) -> Ask<'a> {
         let request = session::Request {
             vhost: wanted.asked.clone(),
             app: wanted.app.clone(),
@@ -367,12 +395,12 @@ impl Service {
 }
 
 /// What a player is told that was sent away.
-fn ended(player: &Player) -> Response {
+pub(super) fn ended(player: &Player) -> Response {
     refuse(StatusCode::NOT_FOUND, &format!("HLS stream {} is EOF", player.session.cid))
 }
 
 /// The name that a request bears.
-fn ctx(uri: &Uri) -> Option<Cid> {
+pub(super) fn ctx(uri: &Uri) -> Option<Cid> {
     request::parameter(uri, "hls_ctx")?.parse().ok()
 }
 
@@ -406,17 +434,17 @@ fn answer(text: String) -> Response {
     ([(header::CONTENT_TYPE, PLAYLIST), (header::CACHE_CONTROL, LIVE)], text).into_response()
 }
 
-fn refuse(status: StatusCode, reason: &dyn Display) -> Response {
+pub(super) fn refuse(status: StatusCode, reason: &dyn Display) -> Response {
     (status, format!("{reason}\n")).into_response()
 }
 
 async fn send(segment: Segment, kind: Type, mut request: Request) -> Response {
     // What makes no sense, and what nobody needs of a segment, is the whole (RFC 9110 §14.2).
-    if range(&request).is_none() {
+    if pieces::range(&request).is_none() {
         request.headers_mut().remove(header::RANGE);
     }
     let mut response = match segment {
-        Segment::Ram(pieces) => part(pieces, &request),
+        Segment::Ram(pieces) => pieces::answer(pieces, &request),
         Segment::File(path) => match ServeFile::new(path).oneshot(request).await {
             Ok(response) => response.map(Body::new),
             Err(never) => match never {},
@@ -436,113 +464,9 @@ async fn send(segment: Segment, kind: Type, mut request: Request) -> Response {
     response
 }
 
-/// As much of the segment as the request asks for.
-fn part(pieces: Arc<[Bytes]>, request: &Request) -> Response {
-    let whole = shelf::size(&pieces);
-    match range(request).map(|range| range.validate(whole as u64)) {
-        Some(Ok(ranges)) if ranges.len() == 1 => {
-            let (start, end) = (*ranges[0].start(), *ranges[0].end());
-            let told = format!("bytes {start}-{end}/{whole}");
-            let body = Pieces::new(pieces, start as usize, end as usize + 1);
-            (StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, told)], Body::new(body)).into_response()
-        }
-        Some(Err(_)) => {
-            let told = format!("bytes */{whole}");
-            (StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, told)]).into_response()
-        }
-        _ => ([(header::ACCEPT_RANGES, "bytes")], Body::new(Pieces::new(pieces, 0, whole))).into_response(),
-    }
-}
-
-/// The one range that a request asks for.
-fn range(request: &Request) -> Option<ParsedRanges> {
-    let asked = request.headers().get(header::RANGE)?.to_str().ok()?;
-    parse_range_header(asked).ok().filter(|asked| asked.ranges.len() == 1)
-}
-
-/// A body that shares the pieces with whoever else is being sent them.
-struct Pieces {
-    list: Arc<[Bytes]>,
-    next: usize,
-    /// Bytes to pass over, and bytes to send after that.
-    skip: usize,
-    left: usize,
-}
-
-impl Pieces {
-    fn new(list: Arc<[Bytes]>, start: usize, end: usize) -> Self {
-        Self { list, next: 0, skip: start, left: end - start }
-    }
-}
-
-impl HttpBody for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        while self.left > 0
-            && let Some(piece) = self.list.get(self.next).cloned()
-        {
-            self.next += 1;
-            let start = self.skip.min(piece.len());
-            let end = piece.len().min(start + self.left);
-            self.skip -= start;
-            self.left -= end - start;
-            if start < end {
-                return Poll::Ready(Some(Ok(Frame::data(piece.slice(start..end)))));
-            }
-        }
-        Poll::Ready(None)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left as u64)
-    }
-}
-
 /// The response, whose body counts as sent to this player.
-fn counted(response: Response, player: &Arc<Player>) -> Response {
+pub(super) fn counted(response: Response, player: &Arc<Player>) -> Response {
     let session = player.session.clone();
     let count = move |length| session.counters.add_sent(length as u64);
     response.map(|body| Body::new(Observed::new(body, count)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn ranges_of_a_segment_in_pieces() {
-        let pieces: Arc<[Bytes]> =
-            ["abc", "", "defgh", "ij"].map(|p| Bytes::from_static(p.as_bytes())).into();
-        for (range, status, told, text) in [
-            ("", 200, "", "abcdefghij"),
-            ("bytes=0-0", 206, "bytes 0-0/10", "a"),
-            ("bytes=2-8", 206, "bytes 2-8/10", "cdefghi"),
-            ("bytes=3-", 206, "bytes 3-9/10", "defghij"),
-            ("bytes=-3", 206, "bytes 7-9/10", "hij"),
-            ("bytes=10-", 416, "bytes */10", ""),
-            ("bytes=x", 200, "", "abcdefghij"),
-            ("bytes=0-1,3-4", 200, "", "abcdefghij"),
-        ] {
-            let mut request = Request::new(Body::empty());
-            if !range.is_empty() {
-                request.headers_mut().insert(header::RANGE, HeaderValue::from_static(range));
-            }
-            let response = part(pieces.clone(), &request);
-            let content_range =
-                response.headers().get(header::CONTENT_RANGE).map_or("", |v| v.to_str().unwrap());
-            assert_eq!((response.status().as_u16(), content_range), (status, told), "{range}");
-            assert_eq!(response.body().size_hint().exact(), Some(text.len() as u64), "{range}");
-            let body = to_bytes(response.into_body(), 100).await.unwrap();
-            assert_eq!(body, text, "{range}");
-        }
-    }
 }

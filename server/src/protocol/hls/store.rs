@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::shelf::Segment;
-use crate::config::HlsStorage;
+use crate::config::SegmentStorage;
 
 /// The segment that is being written.
 pub(super) enum Open {
@@ -28,8 +28,8 @@ const TEMPORARY: &str = ".tmp";
 
 impl Open {
     /// Begins a segment; `path` is its final name as far as that is known.
-    pub(super) fn new(storage: HlsStorage, path: &Path) -> io::Result<Self> {
-        if storage == HlsStorage::Ram {
+    pub(super) fn new(storage: SegmentStorage, path: &Path) -> io::Result<Self> {
+        if storage == SegmentStorage::Ram {
             return Ok(Self::Ram(Vec::new()));
         }
         let path = behind(path, TEMPORARY);

@@ -17,16 +17,16 @@ use formats::hls::{self, About, Entry, Piece, Segment, Window};
 use hub::StreamKey;
 use jiff::{Timestamp, Zoned};
 use media::Micros;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use tracing::{debug, info, warn};
 
 use super::keys::{self, Cipher, Key};
 use super::shelf::{self, Shelf};
 use super::store::{self, Open};
-use crate::config::{Hls, HlsOnError, HlsStorage};
+use crate::config::{Hls, HlsOnError, SegmentStorage};
 use crate::form;
 use crate::gate;
-use crate::naming::{self, Names};
+use crate::naming::{self, Names, PATH};
 use crate::store::{Content, Output};
 use floor::Floor;
 use fragments::Fragments;
@@ -49,7 +49,7 @@ pub(super) struct Stream {
     /// The number of the next segment.
     seq: u64,
     /// Where this publisher's segments go: to memory, if files cannot be made.
-    storage: HlsStorage,
+    storage: SegmentStorage,
     open: Option<Writing>,
     /// What comes next does not follow what is listed.
     gap: bool,
@@ -121,18 +121,6 @@ const EXPIRED_KEPT: usize = 2;
 
 /// The most memory that the segments of one stream take.
 const MAX_RAM: usize = 256 << 20;
-
-/// What stands in the path of a URI as it is (RFC 3986 §3.3).
-const PATH: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'/')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'@')
-    .remove(b'=')
-    .remove(b'+')
-    .remove(b',');
 
 impl Stream {
     /// A stream without segments.
@@ -258,8 +246,8 @@ impl Stream {
         self.storage = self.hls.storage;
         (self.given_up, self.warned) = (false, false);
         let place: &dyn std::fmt::Display = match self.storage {
-            HlsStorage::Disk => &self.hls.path.display(),
-            HlsStorage::Ram => &"memory",
+            SegmentStorage::Disk => &self.hls.path.display(),
+            SegmentStorage::Ram => &"memory",
         };
         info!("hls: {} goes to {place}, segments of {:?}", self.key, self.hls.fragment);
     }
@@ -328,7 +316,7 @@ impl Stream {
             && !store::is_full(e)
         {
             warn!("hls: {e}; the segments of {} are kept in memory", self.key);
-            self.storage = HlsStorage::Ram;
+            self.storage = SegmentStorage::Ram;
             opened = self.place_for(&path);
         }
         let (store, key, order) = match opened {
@@ -370,7 +358,7 @@ impl Stream {
                 false => keys::uri(keys, &encoded(&file)),
             }
             .into(),
-            file: (self.storage == HlsStorage::Disk).then(|| keys.path.join(&file)),
+            file: (self.storage == SegmentStorage::Disk).then(|| keys.path.join(&file)),
         });
         key.write()?;
         let shelved = shelf::Segment::Ram([Bytes::copy_from_slice(&key.bytes)].into());
@@ -502,7 +490,7 @@ impl Stream {
     /// Shows what there is now.
     fn list(&mut self) {
         let Some(playlist) = self.window.plain() else { return self.show() };
-        if self.storage == HlsStorage::Disk {
+        if self.storage == SegmentStorage::Disk {
             match store::replace(&self.path(&self.m3u8), playlist.as_str()) {
                 Ok(()) => self.listed_in_file = true,
                 Err(e) => {

@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use super::is_live_method;
 use crate::config::{HttpFormat, HttpRemux, Vhost};
+use crate::dvr::Asked;
 use crate::gate::Gate;
 use crate::http::request;
 
@@ -52,7 +53,7 @@ impl Mounts {
 
     /// The request is for a live stream.
     pub(super) fn is_live<B>(&self, gate: &Gate, request: &Request<B>) -> bool {
-        is_live_method(request.method()) && self.find(gate, request).is_some()
+        is_live_method(request.method()) && !is_recorded(gate, request) && self.find(gate, request).is_some()
     }
 
     /// The stream that the request is for.
@@ -73,6 +74,12 @@ impl Mounts {
         };
         Some(Target { vhost: asked, app, stream, file, format: mount.format })
     }
+}
+
+/// The request is for what was recorded of a stream.
+fn is_recorded<B>(gate: &Gate, request: &Request<B>) -> bool {
+    let vhost = || gate.vhost(&request::vhost(request)).ok();
+    Asked::is_in(request.uri()) && vhost().is_some_and(|vhost| vhost.plays_recordings())
 }
 
 impl Mount {

@@ -13,7 +13,7 @@ use media::Micros;
 use super::super::shelf::{self, Low, Type};
 use super::super::store;
 use super::{Order, Stream, Writing};
-use crate::config::{Hls, HlsStorage};
+use crate::config::{Hls, SegmentStorage};
 use crate::form;
 use crate::naming::Names;
 use crate::store::{Content, Output};
@@ -275,7 +275,7 @@ impl Stream {
             bytes: init,
             place: shelf::place(&self.key.vhost, &file),
             uri: self.uri(&file).into(),
-            file: (self.storage == HlsStorage::Disk).then(|| self.path(&file)),
+            file: (self.storage == SegmentStorage::Disk).then(|| self.path(&file)),
         });
         if let Some(path) = &map.file {
             store::write(path, &map.bytes)?;

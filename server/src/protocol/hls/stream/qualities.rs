@@ -10,7 +10,7 @@ use hub::StreamKey;
 use super::super::masters::{Rest, Variant};
 use super::super::{shelf, store};
 use super::{Stream, way};
-use crate::config::{Hls, HlsStorage};
+use crate::config::{Hls, SegmentStorage};
 use crate::naming::{self, Names};
 use crate::store::Output;
 
@@ -58,7 +58,7 @@ impl Stream {
 
     fn write_master(&mut self, entered: &Entered) {
         let Some(text) = self.shelf.changed_master(&entered.place()) else { return };
-        if self.storage == HlsStorage::Disk
+        if self.storage == SegmentStorage::Disk
             && let Err(e) = store::replace(&self.path(&entered.file), &text)
         {
             self.shelf.figures.failures.fetch_add(1, Ordering::Relaxed);
@@ -76,7 +76,7 @@ impl Stream {
                 Rest::Some => self.write_master(&entered),
                 Rest::Nothing => {
                     self.shelf.store.removed(&entered.whole, Output::Hls, &entered.file);
-                    if self.hls.storage == HlsStorage::Disk {
+                    if self.hls.storage == SegmentStorage::Disk {
                         store::remove_replaced(&self.path(&entered.file));
                     }
                 }

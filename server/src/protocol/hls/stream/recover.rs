@@ -14,7 +14,7 @@ use super::super::shelf::{self, Type};
 use super::super::store;
 use super::fragments::Map;
 use super::{Kept, Stream};
-use crate::config::HlsStorage;
+use crate::config::SegmentStorage;
 use crate::naming;
 
 /// A playlist of ours is not larger than this, nor is an init segment.
@@ -23,7 +23,7 @@ const MAX: u64 = 8 << 20;
 impl Stream {
     /// Goes on with what is listed among the files, if there is something (`hls_recover`). What is damaged or of others is left alone.
     pub(super) fn recover(&mut self) {
-        if !self.hls.recover || self.hls.storage != HlsStorage::Disk || self.seq > 0 {
+        if !self.hls.recover || self.hls.storage != SegmentStorage::Disk || self.seq > 0 {
             return;
         }
         let path = self.path(&self.m3u8);
