@@ -1,6 +1,8 @@
 // Plays a stream or a file over HTTP in a <video>: which library plays what, and what their errors mean to a viewer.
 // Each library is loaded by whoever needs it.
 
+import { begin } from './page';
+
 /** What a player tells the page. */
 export interface Listener {
   /** What is in the stream, as far as the library says. */
@@ -13,6 +15,8 @@ export interface Listener {
 export interface Playing {
   /** What plays it. */
   name: string;
+  /** It starts the picture by itself, as soon as there is one. */
+  starts?: boolean;
   stop(): void;
 }
 
@@ -159,12 +163,15 @@ async function dash(video: HTMLVideoElement, url: string, listener: Listener): P
     timer = setTimeout(() => player.attachSource(url), RETRY);
   });
   player.on(MediaPlayer.events.STREAM_INITIALIZED, () => {
+    // It asks for the manifest again once it has heard that the picture was started, so that must not come earlier.
+    void begin(video);
     const codec = (type: 'video' | 'audio') => /codecs="([^"]+)"/.exec(player.getCurrentTrackFor(type)?.codec ?? '')?.[1];
     listener.media([codec('video'), codec('audio')].filter(Boolean).join(', '));
   });
-  player.initialize(video, url, true);
+  player.initialize(video, url, false);
   return {
     name: 'dash.js',
+    starts: true,
     stop() {
       clearTimeout(timer);
       player.destroy();

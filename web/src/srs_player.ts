@@ -59,7 +59,7 @@ async function start() {
     });
     if (mine !== turn) return made.stop();
     playing = made;
-    await begin(video);
+    if (!made.starts) await begin(video);
   } catch (error) {
     if (mine !== turn) return;
     end();

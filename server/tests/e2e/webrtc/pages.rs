@@ -18,7 +18,11 @@ fn page(server: &Server, path: &str, query: &str) -> String {
 
 /// What the pages show while they play, in the order in which they were opened.
 fn watch(pages: &[String], name: &str) -> Vec<Value> {
-    let seen = browse("pages.mjs", &json!({ "watch": pages, "seconds": 3, "shots": screenshot(name) }));
+    watch_for(3, pages, name)
+}
+
+fn watch_for(seconds: u32, pages: &[String], name: &str) -> Vec<Value> {
+    let seen = browse("pages.mjs", &json!({ "watch": pages, "seconds": seconds, "shots": screenshot(name) }));
     seen["tabs"].as_array().unwrap().clone()
 }
 
@@ -80,6 +84,18 @@ fn the_player_plays_flv_and_hls() {
         assert_eq!(seen[0]["says"], format!("Playing with {by}"), "{:#}", seen[0]);
         assert!(seen[0]["videos"][0]["sound"].as_u64() > Some(10_000), "{:#}", seen[0]);
     }
+}
+
+/// For longer than what is there at first, so that it has to ask what there is now.
+#[test]
+fn the_player_plays_dash() {
+    let server = Server::with_vhost("dash { enabled on; dash_fragment 1; dash_window_size 6; }");
+    let _publisher = publish_for_ever(&server, "obs");
+    let page = page(&server, "players/srs_player.html", "stream=obs.mpd");
+    let seen = watch_for(8, &[page], "page-dash.js");
+    assert_eq!(is_playing(&seen[0]), [320, 180]);
+    assert_eq!(seen[0]["says"], "Playing with dash.js", "{:#}", seen[0]);
+    assert!(seen[0]["videos"][0]["progress"].as_u64() > Some(150), "{:#}", seen[0]);
 }
 
 #[test]
