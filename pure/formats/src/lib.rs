@@ -8,6 +8,7 @@ mod timeline;
 pub mod amf0;
 pub mod cmaf;
 pub mod dash;
+pub mod date;
 pub mod es;
 pub mod flv;
 pub mod frames;

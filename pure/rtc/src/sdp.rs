@@ -88,6 +88,14 @@ pub struct Outgoing {
     pub retransmission_ssrc: Option<u32>,
 }
 
+impl Outgoing {
+    /// A track of `kind`, `audio` or `video`, in the stream `name`, which is our name as a source as well.
+    pub fn new(kind: &str, name: &str, ssrc: u32, retransmission_ssrc: Option<u32>) -> Self {
+        let (cname, msid) = (Some(name.to_owned()), Some((name.to_owned(), format!("{name}-{kind}"))));
+        Self { kind: kind.to_owned(), source: Source { ssrc, cname, msid }, retransmission_ssrc }
+    }
+}
+
 /// An answer, and what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {

@@ -246,6 +246,24 @@ impl Session {
         }
     }
 
+    /// Appends a packet that `write` writes, of RTP or (`control`) a compound one of RTCP, and protects it. Says how many bytes that are; where it cannot be
+    /// protected, the buffer stays as it was.
+    pub fn lay_out(&mut self, out: &mut Vec<u8>, control: bool, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let start = out.len();
+        let protected = if control {
+            let mut packet = Vec::new();
+            write(&mut packet);
+            self.protect_rtcp(&mut packet).map(|()| out.extend_from_slice(&packet))
+        } else {
+            write(out);
+            self.protect_rtp_at(out, start)
+        };
+        if protected.is_err() {
+            out.truncate(start);
+        }
+        out.len() - start
+    }
+
     /// Protects a compound RTCP packet in place.
     ///
     /// Errors: as of [`protect_rtp`](Self::protect_rtp).

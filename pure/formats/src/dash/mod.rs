@@ -10,7 +10,7 @@ use media::{Kind, Micros};
 
 use crate::mp4::Description;
 
-pub use text::{CLOCK, Text, date};
+pub use text::{CLOCK, Text};
 
 /// The manifest as a whole.
 #[derive(Clone, Debug, Default)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use media::Micros;
 
 use super::{Playlist, Rate};
+use crate::date;
 
 /// A segment in the playlist.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -384,7 +385,8 @@ impl<'a> Applied<'a> {
         }
         if let Some(date) = entry.date {
             text.push("#EXT-X-PROGRAM-DATE-TIME:");
-            write_date(text, date);
+            text.push(&date::date(date));
+            text.push("\n");
         }
         for Part { uri, duration, independent } in entry.parts.iter().filter(|_| with_parts) {
             let independent = if *independent { ",INDEPENDENT=YES" } else { "" };
@@ -394,26 +396,6 @@ impl<'a> Applied<'a> {
             text.push("\"\n");
         }
     }
-}
-
-/// The date and the time of day in UTC, from milliseconds since 1970 (by the proleptic Gregorian calendar).
-fn write_date(text: &mut Playlist, ms: i64) {
-    let (days, ms) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
-    // Years of 400-year cycles that begin in March, so that the day that some years have comes last.
-    let days = days + 719_468;
-    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + i64::from(month <= 2);
-    let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
-    let _ = writeln!(
-        text,
-        "{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{:03}Z",
-        ms % 1000
-    );
 }
 
 /// Where the live edge of a playlist is. See [`Window::edge`].

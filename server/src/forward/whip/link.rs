@@ -225,18 +225,7 @@ impl Link {
 fn send(rtc: &mut rtc::Session, batch: &mut Batch, control: bool, write: impl FnOnce(&mut Vec<u8>)) {
     let Some(path) = rtc.path() else { return };
     batch.push(path.remote, from(path), |out| {
-        let start = out.len();
-        let protected = if control {
-            let mut packet = Vec::new();
-            write(&mut packet);
-            rtc.protect_rtcp(&mut packet).map(|()| out.extend_from_slice(&packet))
-        } else {
-            write(out);
-            rtc.protect_rtp_at(out, start)
-        };
-        if protected.is_err() {
-            out.truncate(start);
-        }
+        rtc.lay_out(out, control, write);
     });
 }
 

@@ -8,7 +8,6 @@ use media::{Kind, Tracks};
 use rtc::dtls::Certificate;
 use rtc::sdp::{Offered, Outgoing, Proposal, offered};
 use rtc::{Protocol, ice};
-use rtp::sdp::Source;
 
 use crate::net::udp::{Port, Socket};
 use crate::session::random_name;
@@ -51,16 +50,8 @@ impl Own {
 pub(super) fn tracks(streams: &Tracks, seen: &[Kind], packed: bool) -> Vec<Offered> {
     let name = String::from_utf8_lossy(&random_name::<16>()).into_owned();
     let ssrc = fastrand::u32(1..u32::MAX - 3);
-    let track = |kind: &str, formats, ssrc, retransmission_ssrc| Offered {
-        outgoing: Outgoing {
-            kind: kind.into(),
-            source: Source {
-                ssrc,
-                cname: Some(name.clone()),
-                msid: Some((name.clone(), format!("{name}-{kind}"))),
-            },
-            retransmission_ssrc,
-        },
+    let track = |kind: &str, formats, ssrc, retransmission| Offered {
+        outgoing: Outgoing::new(kind, &name, ssrc, retransmission),
         formats,
     };
     let own = streams.audio().filter(|_| packed).map(|audio| audio.codec.clone());

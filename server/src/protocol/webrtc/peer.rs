@@ -63,29 +63,14 @@ impl Transport {
     pub fn send(&mut self, batch: &mut Batch, control: bool, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(path) = self.rtc.path() else { return };
         let rtc = &mut self.rtc;
-        let protect = |out: &mut Vec<u8>| {
-            let start = out.len();
-            let protected = if control {
-                let mut packet = Vec::new();
-                write(&mut packet);
-                rtc.protect_rtcp(&mut packet).map(|()| out.extend_from_slice(&packet))
-            } else {
-                write(out);
-                rtc.protect_rtp_at(out, start)
-            };
-            if protected.is_err() {
-                out.truncate(start);
-            }
-            out.len() - start
-        };
         let mut sent = 0;
         match path.protocol {
             Protocol::Udp => {
-                batch.push(path.remote, Some(path.local.ip()), |out| sent = protect(out));
+                batch.push(path.remote, Some(path.local.ip()), |out| sent = rtc.lay_out(out, control, write));
             }
             Protocol::Tcp => {
                 let mut packet = Vec::new();
-                sent = protect(&mut packet);
+                sent = rtc.lay_out(&mut packet, control, write);
                 if sent > 0 {
                     self.frame(path.remote, &packet);
                 }

@@ -27,7 +27,7 @@ use rtc::dtls::{self, Certificate};
 use rtc::ice;
 use rtc::sdp::{Answer, MID, Offer, Outgoing, Purpose, Terms};
 use rtc::srtp::Profile;
-use rtp::sdp::{Source, TRANSPORT_CC};
+use rtp::sdp::TRANSPORT_CC;
 use tracing::{Span, info, warn};
 
 use super::candidates::{self, Ports};
@@ -237,17 +237,8 @@ impl Service {
 fn sources(vhost: &Vhost) -> Vec<Outgoing> {
     let name = String::from_utf8_lossy(&crate::session::random_name::<16>()).into_owned();
     let ssrc = fastrand::u32(1..u32::MAX - 2);
-    let outgoing = |kind: &str, ssrc, retransmission_ssrc| Outgoing {
-        kind: kind.into(),
-        source: Source {
-            ssrc,
-            cname: Some(name.clone()),
-            msid: Some((name.clone(), format!("{name}-{kind}"))),
-        },
-        retransmission_ssrc,
-    };
     let again = vhost.rtc.nack.then_some(ssrc + 2);
-    vec![outgoing("audio", ssrc, None), outgoing("video", ssrc + 1, again)]
+    vec![Outgoing::new("audio", &name, ssrc, None), Outgoing::new("video", &name, ssrc + 1, again)]
 }
 
 /// The sound of a stream in the words of SDP; before it comes, what its publisher has agreed to. Where that is no WebRTC client, whatever is not
