@@ -86,6 +86,14 @@ async function watch(context) {
     await until(tab, plays, 1);
   }
   const seen = await observe(tabs, wish.seconds ?? 3);
+  // On a busy machine a picture may stumble just now; who has lost it for good does not come back.
+  for (const [at, tab] of tabs.entries()) {
+    if (seen[at].state === 'wait') {
+      await until(tab, () => document.querySelector('#state').dataset.state === 'good');
+      const { state, says } = await tab.page.evaluate(look);
+      Object.assign(seen[at], { state, says });
+    }
+  }
   await shoot(tabs, wish.shots);
   for (const tab of tabs.toReversed()) {
     await tab.page.click('#play');

@@ -77,8 +77,9 @@ pub(super) fn skews(pictures: &[f64], sounds: &[f64]) -> Vec<f64> {
     let apart = |sound: &f64| {
         pictures.iter().map(|picture| (sound - picture) * 1000.0).min_by(|a, b| a.abs().total_cmp(&b.abs()))
     };
-    // Before the first picture there is none to compare with.
-    sounds.iter().filter(|sound| **sound > pictures[0] - 0.4).filter_map(apart).collect()
+    // Before the first picture, and behind the last one, there is none to compare with.
+    let covered = pictures[0] - 0.4..pictures[pictures.len() - 1] + 0.4;
+    sounds.iter().filter(|sound| covered.contains(*sound)).filter_map(apart).collect()
 }
 
 /// Most marks are less than `limit` ms apart, and none as far as viewers object to (ITU-R BT.1359-1: sound 90 ms early, 185 ms late).
