@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rtmp::MediaKind;
 
 use crate::client::Client;
-use crate::harness::{Server, Setup, can_mount, until};
+use crate::harness::{SOON, Server, Setup, can_mount, until};
 use crate::hls::{files, server};
 use crate::http::{self, Flv};
 use crate::media::{Camera, Player, picture, picture_header};
@@ -255,6 +255,9 @@ fn everything_is_deleted_when_nobody_publishes_for_long() {
             play(&mut publisher, &tape, 0, 2);
             publisher.stop();
             server.logged_times(&["stop publish"], turn);
+            // The place is free a moment after the log says so.
+            let is_free = || server.stream("a").is_none_or(|a| a["publish"]["active"] == false).then_some(());
+            until("the place is free", SOON, is_free);
         }
         let start = Instant::now();
         let mut viewer = Viewer::open(&server, "a");

@@ -334,6 +334,7 @@ fn publishers_and_players_follow_the_rules_of_now() {
     let server = Server::with_vhost("publish { normal_timeout 60000; }");
     let mut camera = Camera::new(Client::publish(&server, "s"));
     camera.run_to(GOP * 2 + 1);
+    server.took("s", u64::from(GOP * 2 + 1));
     let mut first = Client::play(&server, "s");
     assert_eq!(first.picture().0, GOP * 2, "the newest keyframe comes first");
     let config = server.config();
