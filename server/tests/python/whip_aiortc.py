@@ -7,6 +7,7 @@ session, which ends the server, too, once it has had enough. Offers at `/moved/â
 """
 
 import asyncio
+import contextlib
 import json
 import sys
 
@@ -18,6 +19,7 @@ class Server:
         self.wish = wish
         self.seen = {"pictures": 0, "sounds": 0, "loudest": 0, "codecs": []}
         self.connection = None
+        self.is_last = False
         self.over = asyncio.Event()
 
     async def serve(self, reader, writer):
@@ -31,6 +33,10 @@ class Server:
         writer.write("\r\n".join([*lines, "", text]).encode())
         await writer.drain()
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        if self.is_last:
+            self.over.set()
 
     async def answer(self, method, path, headers, body):
         if headers.get("authorization") != "Bearer " + self.wish["token"]:
@@ -40,8 +46,7 @@ class Server:
             await self.connection.close()
             tell("deleted", {"path": path, **self.seen})
             # Before that, the session has failed, and another one is to come.
-            if self.has_enough():
-                self.over.set()
+            self.is_last = self.has_enough()
             return "200 OK", [], ""
         if path.startswith("/moved/"):
             return "307 Temporary Redirect", ["Location: /whip/" + path.removeprefix("/moved/")], ""
@@ -84,8 +89,6 @@ async def main(wish):
     await asyncio.start_server(server.serve, "127.0.0.1", wish["port"])
     tell("ready", {})
     await server.over.wait()
-    # For the last answer to leave.
-    await asyncio.sleep(0.2)
 
 
 asyncio.run(main(json.loads(sys.argv[1])))

@@ -19,7 +19,7 @@ struct Master {
     whole: Arc<StreamKey>,
     /// By their rank.
     variants: BTreeMap<usize, Variant>,
-    /// The text that was handed out to be written last.
+    /// The text that was written last.
     written: String,
 }
 
@@ -86,13 +86,18 @@ impl Shelf {
         self.text(self.masters.0.read().get(master)?, query)
     }
 
-    /// The text for those who read files, if it is another one than the last time.
+    /// The text for those who read files, if it is another one than was written last.
     pub(super) fn changed_master(&self, master: &str) -> Option<String> {
-        let mut masters = self.masters.0.write();
-        let master = masters.get_mut(master)?;
-        let text = self.text(master, "").filter(|text| *text != master.written)?;
-        master.written.clone_from(&text);
-        Some(text)
+        let masters = self.masters.0.read();
+        let master = masters.get(master)?;
+        self.text(master, "").filter(|text| *text != master.written)
+    }
+
+    /// That is what was written.
+    pub(super) fn master_is_written(&self, master: &str, text: &str) {
+        if let Some(master) = self.masters.0.write().get_mut(master) {
+            text.clone_into(&mut master.written);
+        }
     }
 
     /// What is live; if nothing is, what was.
@@ -107,11 +112,9 @@ impl Shelf {
         if all.iter().any(|(_, listed)| listed.live) {
             all.retain(|(_, listed)| listed.live);
         }
-        let entry =
-            |(uri, listed): &'_ (String, Arc<Listed>)| (uri.clone(), listed.about.clone(), listed.rate);
-        let entries: Vec<_> = all.iter().map(entry).collect();
-        let variants = entries.iter().map(|(uri, about, rate)| hls::Variant { uri, about, rate: *rate });
-        (!entries.is_empty()).then(|| hls::master(variants))
+        let variants =
+            all.iter().map(|(uri, listed)| hls::Variant { uri, about: &listed.about, rate: listed.rate });
+        (!all.is_empty()).then(|| hls::master(variants))
     }
 
     fn listed(&self, variant: &Variant) -> Option<Arc<Listed>> {

@@ -57,12 +57,19 @@ impl Stream {
     }
 
     fn write_master(&mut self, entered: &Entered) {
-        let Some(text) = self.shelf.changed_master(&entered.place()) else { return };
-        if self.storage == SegmentStorage::Disk
-            && let Err(e) = store::replace(&self.path(&entered.file), &text)
-        {
-            self.shelf.figures.failures.fetch_add(1, Ordering::Relaxed);
-            self.warn(&e);
+        let place = entered.place();
+        let Some(text) = self.shelf.changed_master(&place) else { return };
+        let written = match self.storage {
+            SegmentStorage::Disk => store::replace(&self.path(&entered.file), &text),
+            SegmentStorage::Ram => Ok(()),
+        };
+        match written {
+            Ok(()) => self.shelf.master_is_written(&place, &text),
+            // It is tried again with the next segment.
+            Err(e) => {
+                self.shelf.figures.failures.fetch_add(1, Ordering::Relaxed);
+                self.warn(&e);
+            }
         }
         self.shelf.store.listed(&entered.whole, Output::Hls, &entered.file, || Bytes::from(text));
     }
